@@ -1,0 +1,186 @@
+import { z } from 'zod';
+import { FAIL_REASONS, FINAL_STATES, JOB_STATES } from '../job/job-state.js';
+import { queueName, queueSettings } from '../job/job-spec.js';
+
+/**
+ * Every message between gateway and worker: its name (the AMQP `type` property and the Nest pattern) and its
+ * shape. A receiver checks the shape before any handler sees it.
+ */
+
+/** Travels with each message; a receiver of another version dead-letters it. */
+export const PROTOCOL_VERSION = 1;
+
+const jobId = z.uuid();
+const workerId = z.string().min(1).max(200);
+/** One run of a job; (jobId, attempt) is the fence that every report carries. */
+const attemptRef = { jobId, attempt: z.int().min(1) };
+
+export const ticket = z.object({ queue: queueName });
+
+export const claim = z.object({
+  claimId: z.uuid().describe('Asked again with the same id, a claim gets the same answer'),
+  workerId,
+  queue: queueName,
+});
+
+/** Limits as the worker gets them: all decided, no defaults left. Seconds and bytes. */
+export const attemptLimits = z.object({
+  wallTime: z.number(),
+  killGrace: z.number(),
+  output: z.number(),
+});
+export type AttemptLimits = z.infer<typeof attemptLimits>;
+
+export const inputFile = z.object({
+  path: z.string().describe('Where it lands in the workspace; of an archive only its name'),
+  size: z.number(),
+  content: z.string().optional().describe('The file itself, when it came inside the submission'),
+  executable: z.boolean().optional(),
+  href: z.string().optional().describe('Where to fetch it, below the address of the gateway'),
+  sha256: z.string().optional(),
+  archive: z.enum(['zip', 'tar', 'tar.gz', 'tar.zst']).optional().describe('To be unpacked in the workspace'),
+});
+export type InputFile = z.infer<typeof inputFile>;
+
+export const claimedJob = z.object({
+  ...attemptRef,
+  queue: queueName,
+  command: z.array(z.string()).min(1),
+  env: z.record(z.string(), z.string()),
+  inputs: z.array(inputFile),
+  outputs: z.array(z.string()),
+  limits: attemptLimits,
+  onOutputLimit: z.enum(['cut', 'fail']),
+  filesToken: z.string().describe("Opens this attempt's files at the gateway, and no others"),
+  traceparent: z.string().optional(),
+});
+export type ClaimedJob = z.infer<typeof claimedJob>;
+
+export const claimReply = z.object({ job: claimedJob.nullable() });
+
+export const usage = z.object({
+  wallSeconds: z.number(),
+  cpuSeconds: z.number().optional(),
+  maxMemoryBytes: z.number().optional(),
+  inputBytes: z.number().optional(),
+  outputBytes: z.number().optional(),
+});
+export type Usage = z.infer<typeof usage>;
+
+/** What is left of one output stream when the attempt is over. */
+export const streamSummary = z.object({
+  bytes: z.number().describe('Bytes that were kept'),
+  cut: z.boolean().describe('The command wrote more than the limit'),
+  /** Base64. The whole stream when `whole`, else its last bytes; the rest stands in the blob store. */
+  tail: z.string(),
+  whole: z.boolean(),
+});
+export type StreamSummary = z.infer<typeof streamSummary>;
+
+/** How an attempt ended. */
+export const outcome = z.object({
+  state: z.enum(FINAL_STATES),
+  reason: z.enum(FAIL_REASONS).optional(),
+  message: z.string().max(4000).optional().describe('A sentence for people'),
+  exitCode: z.int().optional(),
+  signal: z.string().optional(),
+  startedAt: z.iso.datetime(),
+  finishedAt: z.iso.datetime(),
+  usage,
+  stdout: streamSummary,
+  stderr: streamSummary,
+  outputs: z
+    .object({ files: z.int(), bytes: z.number(), archiveBytes: z.number() })
+    .nullable()
+    .describe('What was uploaded as archive and listing; null when there were no output files'),
+});
+export type Outcome = z.infer<typeof outcome>;
+
+export const finished = z.object({ ...attemptRef, workerId, outcome });
+/** `refused`: this attempt is not (or no longer) the job's; drop what is kept of it. */
+export const recordedReply = z.object({ status: z.enum(['recorded', 'refused']) });
+
+/** An attempt that ended without an outcome: handed back by a drain, or found dead after a crash. */
+export const lost = z.object({
+  ...attemptRef,
+  workerId,
+  cause: z.enum(['drain', 'worker_died']),
+});
+
+export const register = z.object({
+  workerId,
+  host: z.string(),
+  version: z.string(),
+  startedAt: z.iso.datetime(),
+  queues: z
+    .record(queueName, z.object({ slots: z.int().min(1), settings: queueSettings.optional() }))
+    .describe('What it serves; a queue that does not exist yet is made'),
+  capabilities: z.record(z.string(), z.union([z.boolean(), z.string()])),
+});
+export const registerReply = z.object({ heartbeatSeconds: z.number(), leaseSeconds: z.number() });
+
+export const heartbeat = z.object({
+  workerId,
+  draining: z.boolean(),
+  attempts: z.array(z.object(attemptRef)).describe('All that it holds; renews their leases'),
+});
+
+export const logs = z.object({
+  ...attemptRef,
+  stream: z.enum(['stdout', 'stderr']),
+  offset: z.number().describe('Bytes of this stream before this chunk'),
+  data: z.string().describe('Base64'),
+});
+
+export const progress = z.object({
+  ...attemptRef,
+  percent: z.number().min(0).max(100),
+  message: z.string().max(500).optional(),
+});
+
+/** To one worker: end this attempt's tree and report it `canceled`. */
+export const cancel = z.object({ ...attemptRef });
+/** To one worker: this attempt is no longer yours; end its tree and report nothing. */
+export const abandon = z.object({ ...attemptRef });
+
+/** One recorded change of a job, as it goes to the events exchange. */
+export const jobEvent = z.object({
+  id: z.string(),
+  jobId,
+  queue: queueName,
+  owner: z.string(),
+  state: z.enum(JOB_STATES),
+  attempt: z.int(),
+  reason: z.string().optional(),
+  at: z.iso.datetime(),
+});
+export type JobEvent = z.infer<typeof jobEvent>;
+
+export const MESSAGES = {
+  ticket,
+  claim,
+  finished,
+  lost,
+  register,
+  heartbeat,
+  logs,
+  progress,
+  cancel,
+  abandon,
+  event: jobEvent,
+} as const;
+
+export type MessageType = keyof typeof MESSAGES;
+export type MessageBody<T extends MessageType> = z.infer<(typeof MESSAGES)[T]>;
+
+export type Claim = MessageBody<'claim'>;
+export type Finished = MessageBody<'finished'>;
+export type Lost = MessageBody<'lost'>;
+export type Register = MessageBody<'register'>;
+export type Heartbeat = MessageBody<'heartbeat'>;
+export type LogChunk = MessageBody<'logs'>;
+export type Progress = MessageBody<'progress'>;
+export type AttemptRef = MessageBody<'cancel'>;
+export type ClaimReply = z.infer<typeof claimReply>;
+export type RecordedReply = z.infer<typeof recordedReply>;
+export type RegisterReply = z.infer<typeof registerReply>;
