@@ -1,0 +1,23 @@
+import { DataSource } from 'typeorm';
+import { Jobs1700000000001 } from './migrations/0001-jobs.js';
+
+/** Connections that one gateway opens at most. */
+const POOL_SIZE = 16;
+
+/**
+ * @param url postgres://user:password@host:port/database
+ */
+export function createDataSource(url: string): DataSource {
+  return new DataSource({
+    type: 'postgres',
+    url,
+    entities: [],
+    migrations: [Jobs1700000000001],
+    migrationsTableName: 'migrations',
+    // Migrations are hand-written; nothing may guess at the schema.
+    synchronize: false,
+    poolSize: POOL_SIZE,
+    applicationName: 'labhand-gateway',
+    extra: { keepAlive: true, connectionTimeoutMillis: 10_000 },
+  });
+}

@@ -1,0 +1,78 @@
+import { Injectable } from '@nestjs/common';
+import type { Pool, PoolClient, QueryResultRow } from 'pg';
+import type { DataSource } from 'typeorm';
+
+const DEADLOCK = '40P01';
+const SERIALIZATION_FAILURE = '40001';
+const ROUNDS = 5;
+
+/** Runs statements; one method each for what the features need. */
+export interface Statements {
+  query<T extends QueryResultRow>(text: string, values?: unknown[]): Promise<T[]>;
+  one<T extends QueryResultRow>(text: string, values?: unknown[]): Promise<T | undefined>;
+}
+
+/**
+ * SQL as it is written, on TypeORM's pool. A statement given here is whole: it commits or it never was, so one
+ * that Postgres chose as a deadlock's victim is simply run again.
+ */
+@Injectable()
+export class Database implements Statements {
+  private readonly pool: Pool;
+
+  constructor(readonly dataSource: DataSource) {
+    this.pool = (dataSource.driver as unknown as { master: Pool }).master;
+  }
+
+  async query<T extends QueryResultRow>(text: string, values: unknown[] = []): Promise<T[]> {
+    return again(async () => (await this.pool.query<T>(text, values)).rows);
+  }
+
+  async one<T extends QueryResultRow>(text: string, values: unknown[] = []): Promise<T | undefined> {
+    return (await this.query<T>(text, values))[0];
+  }
+
+  /** For the few statements that run for every job: planned once per connection. */
+  async prepared<T extends QueryResultRow>(name: string, text: string, values: unknown[]): Promise<T[]> {
+    return again(async () => (await this.pool.query<T>({ name, text, values })).rows);
+  }
+
+  /** Runs `work` in one transaction; run again from its start after a deadlock. */
+  async transaction<R>(work: (statements: Statements) => Promise<R>): Promise<R> {
+    return again(async () => {
+      const client = await this.pool.connect();
+      let broken: Error | undefined;
+      try {
+        await client.query('BEGIN');
+        const result = await work(statementsOn(client));
+        await client.query('COMMIT');
+        return result;
+      } catch (error) {
+        await client.query('ROLLBACK').catch((rollbackError: Error) => (broken = rollbackError));
+        throw error;
+      } finally {
+        client.release(broken);
+      }
+    });
+  }
+}
+
+function statementsOn(client: PoolClient): Statements {
+  return {
+    query: async <T extends QueryResultRow>(text: string, values: unknown[] = []) =>
+      (await client.query<T>(text, values)).rows,
+    one: async <T extends QueryResultRow>(text: string, values: unknown[] = []) =>
+      (await client.query<T>(text, values)).rows[0],
+  };
+}
+
+async function again<R>(work: () => Promise<R>): Promise<R> {
+  for (let round = 1; ; round++) {
+    try {
+      return await work();
+    } catch (error) {
+      const code = (error as { code?: unknown }).code;
+      if (round === ROUNDS || (code !== DEADLOCK && code !== SERIALIZATION_FAILURE)) throw error;
+    }
+  }
+}
