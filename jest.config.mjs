@@ -1,22 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { compilerOptions } from './test/support/swc-options.cjs';
 
 // Nest 12 is ESM and Jest runs CommonJS without flags on every Node: installed packages that are ESM are compiled too.
 const root = new URL('.', import.meta.url).pathname;
 
-const typescript = [
-  '@swc/jest',
-  {
-    swcrc: false,
-    jsc: {
-      parser: { syntax: 'typescript', decorators: true },
-      transform: { legacyDecorator: true, decoratorMetadata: true },
-      target: 'es2022',
-      keepClassNames: true,
-    },
-    module: { type: 'commonjs' },
-    sourceMaps: 'inline',
-  },
-];
+const typescript = ['@swc/jest', compilerOptions];
 const javascript = [
   '@swc/jest',
   {
@@ -38,10 +26,9 @@ function esmPackages() {
   return [...new Set(names)].map((name) => name.replace(/[.+]/g, '\\$&')).join('|');
 }
 
-export default {
+const common = {
   rootDir: root,
   testEnvironment: 'node',
-  testRegex: '\\.spec\\.ts$',
   resolver: '<rootDir>/test/support/jest-resolver.cjs',
   moduleNameMapper: {
     '^#shared/(.*)$': '<rootDir>/libs/shared/src/$1',
@@ -51,5 +38,24 @@ export default {
   transform: { '^.+\\.ts$': typescript, '^.+\\.m?js$': javascript },
   transformIgnorePatterns: [`/node_modules/(?!(.*/node_modules/)?(${esmPackages()})/)`],
   modulePathIgnorePatterns: ['<rootDir>/dist', '<rootDir>/.cache', '<rootDir>/.labhand'],
+};
+
+export default {
+  rootDir: root,
   testTimeout: 60_000,
+  maxWorkers: 2,
+  projects: [
+    {
+      ...common,
+      displayName: 'unit',
+      testRegex: '/(apps|libs|examples)/.*\\.spec\\.ts$',
+    },
+    {
+      ...common,
+      displayName: 'services',
+      testRegex: '/test/.*\\.spec\\.ts$',
+      globalSetup: '<rootDir>/test/support/global-setup.cjs',
+      globalTeardown: '<rootDir>/test/support/global-teardown.cjs',
+    },
+  ],
 };

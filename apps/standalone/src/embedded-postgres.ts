@@ -194,10 +194,11 @@ function prepareDirectory(directory: string, account: Account): string {
   if (!existsSync(directory)) {
     mkdirSync(path.dirname(directory), { recursive: true });
     const above = realpathSync(path.dirname(directory));
+    // What is there is at most a link to nothing.
+    rmSync(directory, { force: true });
     if (uid === undefined || isOpenToAll(above)) {
       mkdirSync(directory, { mode: 0o700 });
     } else {
-      rmSync(directory, { force: true });
       makeReachableFolder();
       symlinkSync(mkdtempSync(path.join(REACHABLE_FOLDER, 'data-')), directory);
     }
