@@ -28,7 +28,7 @@ export interface LaunchResult {
   readonly exitCode?: number;
   /** Name of the signal that the main process died of, such as SIGSEGV. */
   readonly signal?: string;
-  /** Why it could not be started, with the system's error name, such as `ENOENT`. */
+  /** Why it could not be started, ending with the system's error name, such as `ENOENT`. */
   readonly error?: string;
   /** RFC 3339, UTC. */
   readonly startedAt: string;
@@ -40,9 +40,9 @@ export interface LaunchResult {
 
 /** One job's processes, from start until nothing of them is left. */
 export interface ProcessTree {
-  /** Resolves when the whole tree is gone; never rejects while the launcher lives. */
+  /** Resolves when the whole tree is gone; rejects with LauncherDiedError when the launcher died before it could tell. */
   readonly ended: Promise<LaunchResult>;
-  /** TERM to the tree, KILL after the grace time; idempotent. */
+  /** TERM to the tree, KILL after the grace time to what is left of it; idempotent. */
   end(): void;
   /** KILL to the tree at once. */
   kill(): void;
@@ -53,6 +53,8 @@ export interface Launcher {
   readonly kind: 'native' | 'node';
   /** What this launcher can do, as it goes into the worker's registration. */
   readonly capabilities: Readonly<Record<string, boolean | string>>;
+  /** Of the launcher's present process. */
+  readonly pid: number | undefined;
   start(order: LaunchOrder): ProcessTree;
   /** Ends every tree and the launcher. */
   close(): Promise<void>;

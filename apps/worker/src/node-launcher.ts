@@ -1,0 +1,370 @@
+/**
+ * The launcher for machines where the C program could not be built: the same protocol (docs/launcher-protocol.md),
+ * as much as Node can do. It runs as a process of its own and imports nothing but Node: it is to stay small.
+ */
+import { ChildProcess, spawn } from 'node:child_process';
+import {
+  closeSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import type { LaunchResult } from './launcher.js';
+
+const PROTOCOL = 1;
+/** Milliseconds between two looks at a tree that is ending. */
+const LOOK = 10;
+
+interface Order {
+  id: string;
+  directory: string;
+  stdout: string;
+  stderr: string;
+  record: string;
+  wallTime: number;
+  killGrace: number;
+  command: string[];
+  env: Record<string, string>;
+}
+
+interface Tree {
+  readonly order: Order;
+  /** Of the main process: also the number of its group and session. */
+  readonly pid: number;
+  /** `NAME=value` in the environment of every process of the job that did not change it. */
+  readonly marker: string | undefined;
+  readonly startedAt: Date;
+  readonly startedTicks: number;
+  cause: LaunchResult['cause'];
+  /** How the main process ended. */
+  exit?: Pick<LaunchResult, 'exitCode' | 'signal'>;
+  /** When the tree, asked with TERM, is killed; 0: at once. */
+  killAt?: number;
+  timer?: NodeJS.Timeout;
+}
+
+const trees = new Map<string, Tree>();
+let closing = false;
+
+function main(): void {
+  // The job's files are nobody else's business.
+  process.umask(0o077);
+  for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);
+  process.on('SIGTERM', close);
+  // Nobody reads the answers once the worker is gone; the records are still written.
+  process.stdout.on('error', () => undefined);
+  readOrders();
+  answer({
+    answer: 'ready',
+    protocol: PROTOCOL,
+    capabilities: { sureEnd: false, endsWithLauncher: false, usage: false, noNewPrivileges: false },
+  });
+}
+
+function answer(message: object): void {
+  process.stdout.write(`${JSON.stringify(message)}\n`);
+}
+
+function readOrders(): void {
+  let rest: Buffer = Buffer.alloc(0);
+  process.stdin.on('data', (data: Buffer) => {
+    rest = rest.length === 0 ? data : Buffer.concat([rest, data]);
+    while (rest.length >= 4 && rest.length >= 4 + rest.readUInt32LE(0)) {
+      const end = 4 + rest.readUInt32LE(0);
+      obey(rest.toString('utf8', 4, end - 1).split('\0'));
+      rest = rest.subarray(end);
+    }
+  });
+  process.stdin.on('end', close);
+  process.stdin.on('error', close);
+}
+
+function obey([verb, ...fields]: string[]): void {
+  if (verb === 'start') {
+    const { order, unknown } = readOrder(fields);
+    if (unknown === undefined) start(order);
+    else refuse(order, `this launcher does not know the order's field ${unknown}: EINVAL`);
+    return;
+  }
+  const tree = trees.get(fields[0]?.slice('id='.length) ?? '');
+  if (tree === undefined) return;
+  if (verb === 'end') end(tree, 'ended');
+  else if (verb === 'kill') kill(tree);
+  else process.stderr.write(`the order ${verb} is not known\n`);
+}
+
+function readOrder(fields: string[]): { order: Order; unknown?: string } {
+  const order: Order = {
+    id: '',
+    directory: '/',
+    stdout: '/dev/null',
+    stderr: '/dev/null',
+    record: '',
+    wallTime: 0,
+    killGrace: 0,
+    command: [],
+    env: {},
+  };
+  let unknown: string | undefined;
+  for (const field of fields) {
+    const [name, value] = halves(field);
+    if (name === 'arg') order.command.push(value);
+    else if (name === 'env') Object.defineProperty(order.env, ...property(...halves(value)));
+    else if (name === 'wallTime' || name === 'killGrace') order[name] = Number(value);
+    else if (
+      name === 'id' ||
+      name === 'directory' ||
+      name === 'stdout' ||
+      name === 'stderr' ||
+      name === 'record'
+    ) {
+      order[name] = value;
+    } else unknown = name;
+  }
+  return { order, unknown };
+}
+
+function halves(field: string): [string, string] {
+  const at = field.indexOf('=');
+  return at < 0 ? [field, ''] : [field.slice(0, at), field.slice(at + 1)];
+}
+
+/** Defined, not assigned: a variable may be called `__proto__`. */
+function property(name: string, value: string): [string, PropertyDescriptor] {
+  return [name, { value, enumerable: true, configurable: true, writable: true }];
+}
+
+function start(order: Order): void {
+  const descriptors: number[] = [];
+  const startedAt = new Date();
+  const startedTicks = performance.now();
+  let step = `the program ${order.command[0]} could not be started`;
+  try {
+    for (const file of [order.stdout, order.stderr]) {
+      step = `the output file ${file} could not be opened`;
+      descriptors.push(openSync(file, 'a', 0o600));
+    }
+    step = `the program ${order.command[0]} could not be started`;
+    const child = spawn(order.command[0] as string, order.command.slice(1), {
+      cwd: order.directory,
+      env: order.env,
+      stdio: ['ignore', descriptors[0], descriptors[1]],
+      detached: true,
+    });
+    if (child.pid === undefined)
+      child.on('error', (error) => refuse(order, startError(order, step, error), startedAt));
+    else watch(child, newTree(order, child.pid, startedAt, startedTicks));
+  } catch (error) {
+    refuse(order, startError(order, step, error), startedAt);
+  } finally {
+    descriptors.forEach((descriptor) => closeSync(descriptor));
+  }
+}
+
+function newTree(order: Order, pid: number, startedAt: Date, startedTicks: number): Tree {
+  const job = order.env['LABHAND_JOB_ID'];
+  const marker = job === undefined ? undefined : `\0LABHAND_JOB_ID=${job}\0`;
+  return { order, pid, marker, startedAt, startedTicks, cause: 'exit' };
+}
+
+function watch(child: ChildProcess, tree: Tree): void {
+  const { order } = tree;
+  trees.set(order.id, tree);
+  answer({ answer: 'started', id: order.id, pid: tree.pid });
+  if (order.wallTime > 0) wait(tree, order.wallTime * 1000, () => end(tree, 'timeout'));
+  child.on('exit', (code, signal) => {
+    tree.exit = signal === null ? { exitCode: code ?? 0 } : { signal };
+    settle(tree);
+  });
+  if (closing) end(tree, 'ended');
+}
+
+/** setTimeout fires at once when asked for more than 2^31 ms. */
+function wait(tree: Tree, ms: number, then: () => void): void {
+  const slice = Math.min(ms, 2 ** 31 - 1);
+  tree.timer = setTimeout(() => (ms > slice ? wait(tree, ms - slice, then) : then()), slice);
+}
+
+function end(tree: Tree, cause: 'ended' | 'timeout'): void {
+  if (tree.killAt !== undefined) return;
+  if (tree.exit === undefined) tree.cause = cause;
+  clearTimeout(tree.timer);
+  tree.killAt = performance.now() + tree.order.killGrace * 1000;
+  const members = membersOf(tree);
+  signalTree(tree, 'SIGTERM', members);
+  // A stopped process takes its TERM only when it goes on.
+  signalTree(tree, 'SIGCONT', members);
+  tree.timer = setTimeout(() => settle(tree), LOOK);
+}
+
+function kill(tree: Tree): void {
+  if (tree.exit === undefined && tree.killAt === undefined) tree.cause = 'ended';
+  tree.killAt = 0;
+  settle(tree);
+}
+
+/**
+ * Looks until nothing of the tree is left. A tree whose main process ended by itself is killed; one that was asked
+ * to end keeps its grace time to the last process.
+ */
+function settle(tree: Tree): void {
+  clearTimeout(tree.timer);
+  const members = membersOf(tree);
+  if (tree.exit !== undefined && !alive(tree, members)) return finish(tree);
+  const inGrace = tree.killAt !== undefined && performance.now() < tree.killAt;
+  if (!inGrace) signalTree(tree, 'SIGKILL', members);
+  tree.timer = setTimeout(() => settle(tree), LOOK);
+}
+
+function finish(tree: Tree): void {
+  trees.delete(tree.order.id);
+  report(tree.order, {
+    cause: tree.cause,
+    ...tree.exit,
+    startedAt: tree.startedAt.toISOString(),
+    finishedAt: new Date().toISOString(),
+    wallSeconds: (performance.now() - tree.startedTicks) / 1000,
+  });
+  if (closing) leaveWhenDone();
+}
+
+function refuse(order: Order, error: string, startedAt = new Date()): void {
+  report(order, {
+    cause: 'spawn_error',
+    error,
+    startedAt: startedAt.toISOString(),
+    finishedAt: new Date().toISOString(),
+    wallSeconds: 0,
+  });
+}
+
+/** The record is on disk before the answer: whoever lost the answer finds it there. */
+function report(order: Order, result: LaunchResult): void {
+  try {
+    writeFileSync(`${order.record}.tmp`, JSON.stringify(result), { mode: 0o600 });
+    renameSync(`${order.record}.tmp`, order.record);
+  } catch (error) {
+    writeSync(2, `the record ${order.record} could not be written: ${String(error)}\n`);
+  }
+  answer({ answer: 'ended', id: order.id, result });
+}
+
+function startError(order: Order, step: string, error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code ?? String(error);
+  // Node says ENOENT of the program when it was the directory that is not there.
+  const directory = directoryError(order.directory);
+  if (step.startsWith('the program') && directory !== undefined) {
+    return `the working directory ${order.directory} could not be entered: ${directory}`;
+  }
+  return `${step}: ${code}`;
+}
+
+function directoryError(directory: string): string | undefined {
+  try {
+    return statSync(directory).isDirectory() ? undefined : 'ENOTDIR';
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code;
+  }
+}
+
+/** The worker is gone, or wants us to go. */
+function close(): void {
+  if (closing) return;
+  closing = true;
+  for (const tree of trees.values()) end(tree, 'ended');
+  leaveWhenDone();
+}
+
+function leaveWhenDone(): void {
+  if (trees.size === 0) process.stdout.write('', () => process.exit(0));
+}
+
+function signalTree(tree: Tree, signal: NodeJS.Signals, members: readonly number[]): void {
+  // The group's number is certain to be ours only as long as its leader is there; afterwards one by one.
+  if (tree.exit === undefined || !hasProc) send(-tree.pid, signal);
+  for (const pid of members) send(pid, signal);
+}
+
+function alive(tree: Tree, members: readonly number[]): boolean {
+  return hasProc ? members.length > 0 : send(-tree.pid, 0);
+}
+
+function send(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch {
+    return false;
+  }
+}
+
+// --- Which processes belong to which tree, from /proc: by parent, by session, by the job's number in the environment.
+
+const hasProc = process.platform === 'linux';
+/** Processes that belong to no tree; remembered, or every end of a job would read all of /proc. */
+let strangers = new Set<number>();
+
+interface Entry {
+  readonly parent: number;
+  readonly session: number;
+}
+
+function membersOf(tree: Tree): number[] {
+  if (!hasProc) return [];
+  const pids = readdirSync('/proc').map(Number).filter(Number.isInteger);
+  const entries = new Map<number, Entry>();
+  const stillStrangers = new Set<number>();
+  for (const pid of pids) {
+    if (strangers.has(pid)) stillStrangers.add(pid);
+    else read(pid, entries);
+  }
+  const members: number[] = [];
+  for (const pid of entries.keys()) {
+    const owner = ownerOf(pid, entries);
+    if (owner === tree) members.push(pid);
+    else if (owner === undefined) stillStrangers.add(pid);
+  }
+  strangers = stillStrangers;
+  return members;
+}
+
+/** Zombies are left out: they are dead, and their parents' business. */
+function read(pid: number, entries: Map<number, Entry>): void {
+  const stat = readProc(`/proc/${pid}/stat`);
+  const [state, parent, , session] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  if (state !== undefined && state !== '' && state !== 'Z' && state !== 'X') {
+    entries.set(pid, { parent: Number(parent), session: Number(session) });
+  }
+}
+
+function ownerOf(pid: number, entries: Map<number, Entry>): Tree | undefined {
+  for (
+    let at = pid, entry = entries.get(at);
+    entry !== undefined;
+    at = entry.parent, entry = entries.get(at)
+  ) {
+    const { session } = entry;
+    const owner = findTree((tree) => tree.pid === at || tree.pid === session);
+    if (owner !== undefined) return owner;
+  }
+  const environment = `\0${readProc(`/proc/${pid}/environ`)}\0`;
+  return findTree((tree) => tree.marker !== undefined && environment.includes(tree.marker));
+}
+
+function findTree(matches: (tree: Tree) => boolean): Tree | undefined {
+  for (const tree of trees.values()) if (matches(tree)) return tree;
+  return undefined;
+}
+
+function readProc(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
+main();
