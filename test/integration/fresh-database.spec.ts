@@ -17,13 +17,13 @@ describe('a fresh database', () => {
   });
 
   it('is gone once dropped, whoever is still connected', async () => {
-    const { url, drop } = await freshDatabase();
-    const client = new Client({ connectionString: url });
+    const database = await freshDatabase();
+    const client = new Client({ connectionString: database.url });
     const cut = new Promise<Error>((resolve) => client.on('error', resolve));
     await client.connect();
-    await drop();
+    await database.drop();
     await cut;
-    await expect(on(url, 'SELECT 1')).rejects.toThrow('does not exist');
+    await expect(on(database.url, 'SELECT 1')).rejects.toThrow('does not exist');
   });
 });
 
