@@ -78,22 +78,27 @@ export const streamSummary = z.object({
 export type StreamSummary = z.infer<typeof streamSummary>;
 
 /** How an attempt ended. */
-export const outcome = z.object({
-  state: z.enum(FINAL_STATES),
-  reason: z.enum(FAIL_REASONS).optional(),
-  message: z.string().max(4000).optional().describe('A sentence for people'),
-  exitCode: z.int().optional(),
-  signal: z.string().optional(),
-  startedAt: z.iso.datetime(),
-  finishedAt: z.iso.datetime(),
-  usage,
-  stdout: streamSummary,
-  stderr: streamSummary,
-  outputs: z
-    .object({ files: z.int(), bytes: z.number(), archiveBytes: z.number() })
-    .nullable()
-    .describe('What was uploaded as archive and listing; null when there were no output files'),
-});
+export const outcome = z
+  .object({
+    state: z.enum(FINAL_STATES),
+    reason: z.enum(FAIL_REASONS).optional(),
+    message: z.string().max(4000).optional().describe('A sentence for people'),
+    exitCode: z.int().optional(),
+    signal: z.string().optional(),
+    startedAt: z.iso.datetime(),
+    finishedAt: z.iso.datetime(),
+    usage,
+    stdout: streamSummary,
+    stderr: streamSummary,
+    outputs: z
+      .object({ files: z.int(), bytes: z.number(), archiveBytes: z.number() })
+      .nullable()
+      .describe('What was uploaded as archive and listing; null when there were no output files'),
+  })
+  .refine(
+    (it) => (it.state === 'failed') === (it.reason !== undefined),
+    'a reason belongs to failed, and only to it',
+  );
 export type Outcome = z.infer<typeof outcome>;
 
 export const finished = z.object({ ...attemptRef, workerId, outcome });

@@ -19,6 +19,7 @@ export class Jobs1700000000001 implements MigrationInterface {
       laneCounting,
       events,
       deliveries,
+      recordEvent,
       idempotencyKeys,
       logChunks,
       claimJob,
@@ -268,6 +269,24 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (next_try_at) WHERE state = 'due';
 CREATE INDEX deliveries_of_job ON deliveries (job_id)`;
 
+/**
+ * Writes what a move has to leave behind: its event, and a delivery for each callback that wants to know. Called
+ * by every statement that moves a job, on the row as moved.
+ */
+const recordEvent = `
+CREATE FUNCTION record_event(job jobs) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE event_id bigint;
+BEGIN
+  INSERT INTO events (job_id, queue, owner, state, attempt, reason, at)
+  VALUES (job.id, job.queue, job.owner, job.state, job.attempt, job.reason, clock_timestamp())
+  RETURNING id INTO event_id;
+  IF job.callback IS NOT NULL
+     AND coalesce(job.callback->'events', '["succeeded", "failed", "canceled"]') ? job.state THEN
+    INSERT INTO deliveries (job_id, event_id, url) VALUES (job.id, event_id, job.callback->>'url');
+  END IF;
+  RETURN event_id;
+END $$`;
+
 const idempotencyKeys = `
 CREATE TABLE idempotency_keys (
   owner        text NOT NULL,
@@ -301,14 +320,14 @@ CREATE UNLOGGED TABLE log_chunks (
  */
 const claimJob = `
 CREATE FUNCTION claim_job(in_queue text, in_claim uuid, in_worker text, in_lease interval)
-RETURNS SETOF jobs LANGUAGE plpgsql AS $$
+RETURNS TABLE (job jobs, event_id bigint) LANGUAGE plpgsql AS $$
 DECLARE
   lane lanes%ROWTYPE;
   picked jobs%ROWTYPE;
 BEGIN
   SELECT j.* INTO picked FROM jobs j
   WHERE j.worker_id = in_worker AND j.lease_expires_at IS NOT NULL AND j.claim_id = in_claim;
-  IF FOUND THEN RETURN NEXT picked; RETURN; END IF;
+  IF FOUND THEN RETURN QUERY SELECT picked, NULL::bigint; RETURN; END IF;
   -- a late copy of a claim whose attempt is over: its worker no longer listens
   IF EXISTS (SELECT FROM attempts a WHERE a.claim_id = in_claim) THEN RETURN; END IF;
 
@@ -337,7 +356,7 @@ BEGIN
     VALUES (picked.id, picked.attempt, in_worker, in_claim, picked.started_at);
     -- to the back of the line: nobody collects more than one turn by staying away
     UPDATE lanes SET turn = nextval('lane_turns') WHERE queue = in_queue AND owner = lane.owner;
-    RETURN NEXT picked;
+    RETURN QUERY SELECT picked, record_event(picked);
     RETURN;
   END LOOP;
 END $$`;

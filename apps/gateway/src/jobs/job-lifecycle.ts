@@ -1,0 +1,252 @@
+import { Injectable } from '@nestjs/common';
+import type { Claim, Finished, Lost } from '#shared/messages/messages.js';
+import { Database, type Statements } from '../database/database.js';
+import type { EffectiveSpec, JobRow, MovedJob } from './job-row.js';
+
+/**
+ * Every move of a job, one verb each: one guarded statement that changes the row and, through `record_event`,
+ * leaves its event and deliveries in the same transaction. Nothing else writes `state`.
+ *
+ * A verb answers with the rows that it moved. What the guard did not let through is not in the answer.
+ */
+
+/** Moves and records: `change` is an INSERT or UPDATE of jobs, without RETURNING. */
+const move = (change: string) =>
+  `WITH moved AS (${change} RETURNING jobs AS job) SELECT (job).*, record_event(job) AS event_id FROM moved`;
+
+const SUBMIT = move(`
+  INSERT INTO jobs (id, queue, owner, name, state, ready, priority, tries_left, losses_left, spec, inputs, labels,
+                    callback, available_at, expires_at, traceparent)
+  SELECT $1, $2, $3, $4, CASE WHEN $5 THEN 'held' ELSE 'queued' END, NOT $5 AND $6 <= 0, $7, $8, $9, $10, $11, $12,
+         $13, now() + make_interval(secs => $6), now() + make_interval(secs => $14), $15`);
+
+const HOLD = move(`
+  UPDATE jobs SET state = 'held', ready = false WHERE id = $1 AND state = 'queued'`);
+
+const RELEASE = move(`
+  UPDATE jobs SET state = 'queued', ready = available_at <= now() WHERE id = $1 AND state = 'held'`);
+
+const CANCEL_WAITING = move(`
+  UPDATE jobs SET state = 'canceled', ready = false, finished_at = now(), cancel_requested_at = now(),
+    message = 'Canceled before it ran.'
+  WHERE id = $1 AND state IN ('held', 'queued')`);
+
+/** The intent only: the worker ends the tree, and its report moves the job. */
+const CANCEL_RUNNING = `
+  UPDATE jobs SET cancel_requested_at = coalesce(cancel_requested_at, now())
+  WHERE id = $1 AND state IN ('running', 'paused') RETURNING jobs.*, NULL AS event_id`;
+
+/** Each claim in its own turn: the function sees what the one before it took. */
+const CLAIM = `
+  SELECT asked.nth, (taken.job).*, taken.event_id
+  FROM unnest($1::text[], $2::uuid[], $3::text[]) WITH ORDINALITY AS asked (queue, claim, worker, nth),
+       LATERAL claim_job(asked.queue, asked.claim, asked.worker, make_interval(secs => $4)) AS taken`;
+
+/**
+ * A failed try with tries left goes back to its queue, after a pause that doubles; unless somebody wants the job
+ * canceled. Rows are locked in the order of their ids, as everywhere where one statement moves many.
+ */
+const FINISH = `
+  WITH report AS (
+    SELECT r.*, j.id AS known, (r.state = 'failed' AND j.tries_left > 0 AND j.cancel_requested_at IS NULL) AS again,
+           (j.spec->'retry'->>'backoff')::float * power(2, least(j.attempt - 1, 20)) AS pause
+    FROM jsonb_to_recordset($1) AS r (job_id uuid, attempt integer, state text, reason text, message text,
+      exit_code integer, signal text, started_at timestamptz, finished_at timestamptz, usage jsonb,
+      stdout jsonb, stderr jsonb, outputs jsonb)
+    JOIN jobs j ON j.id = r.job_id AND j.attempt = r.attempt AND j.lease_expires_at IS NOT NULL
+    ORDER BY j.id FOR UPDATE OF j
+  ), ended AS (
+    UPDATE attempts SET ending = r.state, reason = r.reason, message = r.message, exit_code = r.exit_code,
+      signal = r.signal, finished_at = r.finished_at, started_at = r.started_at, usage = r.usage,
+      stdout = r.stdout, stderr = r.stderr, outputs = r.outputs
+    FROM report r WHERE attempts.job_id = r.job_id AND attempts.attempt = r.attempt
+  ), moved AS (
+    UPDATE jobs SET
+      state = CASE WHEN r.again THEN 'queued' ELSE r.state END,
+      ready = r.again AND r.pause <= 0,
+      available_at = CASE WHEN r.again THEN now() + make_interval(secs => r.pause) ELSE available_at END,
+      tries_left = CASE WHEN r.again THEN tries_left - 1 ELSE tries_left END,
+      reason = CASE WHEN NOT r.again THEN r.reason END,
+      message = r.message,
+      finished_at = CASE WHEN NOT r.again THEN now() END,
+      lease_expires_at = NULL, worker_id = NULL, claim_id = NULL
+    FROM report r
+    WHERE jobs.id = r.job_id AND jobs.state IN ('running', 'paused') AND jobs.attempt = r.attempt
+    RETURNING jobs AS job
+  )
+  SELECT (job).*, record_event(job) AS event_id FROM moved`;
+
+/** Whose attempts are over without a report: back to the queue while the allowance lasts. */
+const giveBack = (whose: string, ending: string, counts: boolean) => `
+  WITH gone AS (${whose} ORDER BY j.id FOR UPDATE OF j SKIP LOCKED),
+  ended AS (
+    UPDATE attempts SET ending = '${ending}', finished_at = now(), reason = ${counts ? "'worker_lost'" : 'NULL'}, message = $1
+    FROM gone WHERE attempts.job_id = gone.id AND attempts.attempt = gone.attempt AND attempts.ending IS NULL
+  ), moved AS (
+    UPDATE jobs SET
+      state = CASE WHEN jobs.cancel_requested_at IS NOT NULL THEN 'canceled'
+                   WHEN ${counts ? 'jobs.losses_left > 0' : 'true'} THEN 'queued' ELSE 'failed' END,
+      ready = jobs.cancel_requested_at IS NULL AND ${counts ? 'jobs.losses_left > 0' : 'true'},
+      losses_left = greatest(jobs.losses_left - ${counts ? 1 : 0}, 0),
+      reason = CASE WHEN jobs.cancel_requested_at IS NULL AND NOT ${counts ? 'jobs.losses_left > 0' : 'true'} THEN 'worker_lost' END,
+      message = $1,
+      finished_at = CASE WHEN jobs.cancel_requested_at IS NOT NULL OR NOT ${counts ? 'jobs.losses_left > 0' : 'true'} THEN now() END,
+      lease_expires_at = NULL, worker_id = NULL, claim_id = NULL, progress = NULL
+    FROM gone WHERE jobs.id = gone.id AND jobs.attempt = gone.attempt AND jobs.state IN ('running', 'paused')
+    RETURNING jobs AS job
+  )
+  SELECT (job).*, record_event(job) AS event_id FROM moved`;
+
+const ONE_ATTEMPT = `
+  SELECT j.id, j.attempt FROM jobs j
+  WHERE j.id = $2 AND j.attempt = $3 AND j.worker_id = $4 AND j.lease_expires_at IS NOT NULL`;
+
+const RECLAIM = giveBack(
+  `SELECT j.id, j.attempt FROM jobs j WHERE j.lease_expires_at < now() AND j.id = ANY (
+     SELECT id FROM jobs WHERE lease_expires_at < now() ORDER BY lease_expires_at LIMIT $2)`,
+  'lost',
+  true,
+);
+const LOSE = giveBack(ONE_ATTEMPT, 'lost', true);
+const HAND_BACK = giveBack(ONE_ATTEMPT, 'handed_back', false);
+
+const EXPIRE = move(`
+  UPDATE jobs SET state = 'failed', ready = false, reason = 'expired', finished_at = now(),
+    message = 'It waited longer than its time to live.'
+  WHERE id IN (SELECT id FROM jobs WHERE state = 'queued' AND expires_at <= now()
+               ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED) AND state = 'queued'`);
+
+/** Not a move: the state stays `queued`, its time has come. */
+const STAGE = `
+  UPDATE jobs SET ready = true
+  WHERE id IN (SELECT id FROM jobs WHERE state = 'queued' AND NOT ready AND available_at <= now()
+               ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED) AND state = 'queued' RETURNING queue`;
+
+/** Rows that one statement of a chore moves at most. */
+const CHUNK = 500;
+
+export interface NewJob {
+  readonly id: string;
+  readonly queue: string;
+  readonly owner: string;
+  readonly name: string | undefined;
+  readonly hold: boolean;
+  /** Seconds from now. */
+  readonly delay: number;
+  /** Seconds from now; undefined for never. */
+  readonly ttl: number | undefined;
+  readonly priority: number;
+  /** How often a lost worker is forgiven. */
+  readonly losses: number;
+  readonly spec: EffectiveSpec;
+  readonly inputs: JobRow['inputs'];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly callback: JobRow['callback'];
+  readonly traceparent: string | undefined;
+}
+
+@Injectable()
+export class JobLifecycle {
+  constructor(private readonly database: Database) {}
+
+  /** Accepts a job. `within` lets the caller write its own rows in the same transaction. */
+  async submit(job: NewJob, within?: Statements): Promise<MovedJob> {
+    const values = [
+      job.id,
+      job.queue,
+      job.owner,
+      job.name ?? null,
+      job.hold,
+      job.delay,
+      job.priority,
+      job.spec.retry.tries - 1,
+      job.losses,
+      JSON.stringify(job.spec),
+      JSON.stringify(job.inputs),
+      JSON.stringify(job.labels),
+      job.callback ? JSON.stringify(job.callback) : null,
+      job.ttl ?? null,
+      job.traceparent ?? null,
+    ];
+    const rows = within
+      ? await within.query<MovedJob>(SUBMIT, values)
+      : await this.database.prepared<MovedJob>('submit', SUBMIT, values);
+    return rows[0]!;
+  }
+
+  hold(id: string): Promise<MovedJob | undefined> {
+    return this.database.one<MovedJob>(HOLD, [id]);
+  }
+
+  release(id: string): Promise<MovedJob | undefined> {
+    return this.database.one<MovedJob>(RELEASE, [id]);
+  }
+
+  /** A waiting job is canceled at once; of one that runs the intent is noted, its state stays. */
+  async cancel(id: string): Promise<MovedJob | undefined> {
+    return (
+      (await this.database.one<MovedJob>(CANCEL_WAITING, [id])) ??
+      (await this.database.one<MovedJob>(CANCEL_RUNNING, [id]))
+    );
+  }
+
+  /**
+   * Gives each claim the next job of its queue.
+   * @param lease seconds
+   * @returns for each claim, in order, its job or undefined
+   */
+  async claim(claims: readonly Claim[], lease: number): Promise<(MovedJob | undefined)[]> {
+    const rows = await this.database.prepared<MovedJob & { nth: string }>('claim', CLAIM, [
+      claims.map((claim) => claim.queue),
+      claims.map((claim) => claim.claimId),
+      claims.map((claim) => claim.workerId),
+      lease,
+    ]);
+    const taken = new Map(rows.map(({ nth, ...row }) => [Number(nth), row]));
+    return claims.map((_claim, index) => taken.get(index + 1));
+  }
+
+  /** Records how attempts ended; reports of attempts that are not current move nothing. */
+  finish(reports: readonly Finished[]): Promise<MovedJob[]> {
+    const rows = reports.map(({ jobId, attempt, outcome }) => ({
+      job_id: jobId,
+      attempt,
+      state: outcome.state,
+      reason: outcome.reason,
+      message: outcome.message,
+      exit_code: outcome.exitCode,
+      signal: outcome.signal,
+      started_at: outcome.startedAt,
+      finished_at: outcome.finishedAt,
+      usage: outcome.usage,
+      stdout: outcome.stdout,
+      stderr: outcome.stderr,
+      outputs: outcome.outputs,
+    }));
+    return this.database.prepared<MovedJob>('finish', FINISH, [JSON.stringify(rows)]);
+  }
+
+  /** An attempt that its worker reports as dead, or hands back. */
+  async lose({ jobId, attempt, workerId, cause }: Lost): Promise<MovedJob | undefined> {
+    const [statement, message] =
+      cause === 'drain'
+        ? [HAND_BACK, 'Its worker was shut down and handed it back.']
+        : [LOSE, 'Its worker ended while it ran.'];
+    return this.database.one<MovedJob>(statement, [message, jobId, attempt, workerId]);
+  }
+
+  /** Takes back what runs on workers that were not heard of for a whole lease. */
+  reclaim(): Promise<MovedJob[]> {
+    return this.database.query<MovedJob>(RECLAIM, ['Its worker was not heard of any more.', CHUNK]);
+  }
+
+  /** Fails what waited longer than its time to live. */
+  expire(): Promise<MovedJob[]> {
+    return this.database.query<MovedJob>(EXPIRE, [CHUNK]);
+  }
+
+  /** Marks what waited for its time and may now be claimed. @returns the queue of each */
+  async stage(): Promise<string[]> {
+    return (await this.database.query<{ queue: string }>(STAGE, [CHUNK])).map((row) => row.queue);
+  }
+}

@@ -1,0 +1,68 @@
+import type { FailReason, JobState } from '#shared/job/job-state.js';
+import type { JobSpec, Limits } from '#shared/job/job-spec.js';
+import type { AttemptLimits, InputFile, Outcome, StreamSummary, Usage } from '#shared/messages/messages.js';
+
+/** What runs: the submission with the queue's defaults worked in, as stored in `jobs.spec`. */
+export interface EffectiveSpec {
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly outputs: readonly string[];
+  readonly limits: AttemptLimits;
+  readonly onOutputLimit: 'cut' | 'fail';
+  readonly retry: { readonly tries: number; readonly backoff: number };
+}
+
+/** A row of `jobs`. */
+export interface JobRow {
+  id: string;
+  queue: string;
+  owner: string;
+  name: string | null;
+  state: JobState;
+  ready: boolean;
+  priority: number;
+  attempt: number;
+  tries_left: number;
+  losses_left: number;
+  spec: EffectiveSpec;
+  inputs: InputFile[];
+  labels: Record<string, string>;
+  callback: JobSpec['callback'] | null;
+  created_at: Date;
+  available_at: Date;
+  expires_at: Date | null;
+  started_at: Date | null;
+  finished_at: Date | null;
+  cancel_requested_at: Date | null;
+  worker_id: string | null;
+  claim_id: string | null;
+  lease_expires_at: Date | null;
+  reason: FailReason | null;
+  message: string | null;
+  progress: { percent: number; message?: string } | null;
+  rerun_of: string | null;
+  traceparent: string | null;
+}
+
+/** A row that a move has just written, with the event of that move; null when the statement repeated one. */
+export type MovedJob = JobRow & { event_id: string | null };
+
+/** A row of `attempts`. */
+export interface AttemptRow {
+  job_id: string;
+  attempt: number;
+  worker_id: string;
+  started_at: Date;
+  finished_at: Date | null;
+  ending: 'succeeded' | 'failed' | 'canceled' | 'lost' | 'handed_back' | null;
+  reason: FailReason | null;
+  message: string | null;
+  exit_code: number | null;
+  signal: string | null;
+  usage: Usage | null;
+  stdout: StreamSummary | null;
+  stderr: StreamSummary | null;
+  outputs: Outcome['outputs'];
+}
+
+export type { Limits };

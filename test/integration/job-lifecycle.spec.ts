@@ -1,0 +1,287 @@
+import { randomUUID } from 'node:crypto';
+import type { DataSource } from 'typeorm';
+import { createDataSource } from '#gateway/database/data-source.js';
+import { Database } from '#gateway/database/database.js';
+import { JobLifecycle, type NewJob } from '#gateway/jobs/job-lifecycle.js';
+import type { MovedJob } from '#gateway/jobs/job-row.js';
+import type { Finished, Outcome } from '#shared/messages/messages.js';
+import { freshDatabase, type TestDatabase } from '../support/postgres.js';
+
+const LEASE = 60;
+
+describe('the life of a job in the database', () => {
+  let test: TestDatabase;
+  let dataSource: DataSource;
+  let database: Database;
+  let lifecycle: JobLifecycle;
+
+  beforeAll(async () => {
+    test = await freshDatabase();
+    dataSource = await createDataSource(test.url).initialize();
+    database = new Database(dataSource);
+    lifecycle = new JobLifecycle(database);
+  });
+  afterAll(async () => {
+    await dataSource.destroy();
+    await test.drop();
+  });
+  beforeEach(async () => {
+    await database.query('TRUNCATE jobs, lanes, queues CASCADE');
+    await database.query(`INSERT INTO queues (name, source) VALUES ('q', 'configuration')`);
+  });
+
+  const submit = (change: Partial<NewJob> = {}) => lifecycle.submit({ ...newJob(), ...change });
+  const claimOne = async (claimId: string = randomUUID(), workerId = 'w') =>
+    (await lifecycle.claim([{ queue: 'q', claimId, workerId }], LEASE))[0];
+  const eventsOf = async (id: string) =>
+    (
+      await database.query<{ state: string }>('SELECT state FROM events WHERE job_id = $1 ORDER BY id', [id])
+    ).map((row) => row.state);
+  /** The lane counters must say what the jobs say, after every test. */
+  afterEach(async () => {
+    const wrong = await database.query(`
+      SELECT * FROM lanes l JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE ready) AS waiting, count(*) FILTER (WHERE lease_expires_at IS NOT NULL) AS running
+        FROM jobs j WHERE j.queue = l.queue AND j.owner = l.owner) counted ON true
+      WHERE counted.waiting <> l.waiting OR counted.running <> l.running`);
+    expect(wrong).toEqual([]);
+  });
+
+  it('a job is queued, runs and succeeds, with one event for each move', async () => {
+    const { id } = await submit();
+    const claimed = await claimOne();
+    expect(claimed).toMatchObject({ id, state: 'running', attempt: 1, worker_id: 'w' });
+    const [moved] = await lifecycle.finish([report(claimed!)]);
+    expect(moved).toMatchObject({ id, state: 'succeeded', lease_expires_at: null });
+    expect(await eventsOf(id)).toEqual(['queued', 'running', 'succeeded']);
+  });
+
+  it('a claim asked again gives the same job, and nothing once its attempt is over', async () => {
+    const { id } = await submit();
+    await submit();
+    const claimId = randomUUID();
+    const first = await claimOne(claimId);
+    const again = await claimOne(claimId);
+    expect(again).toMatchObject({ id, attempt: 1, event_id: null });
+    await lifecycle.finish([report(first!)]);
+    expect(await claimOne(claimId)).toBeUndefined();
+    expect(await eventsOf(id)).toEqual(['queued', 'running', 'succeeded']);
+  });
+
+  it('claims answered together take different jobs', async () => {
+    const ids = [(await submit()).id, (await submit()).id];
+    const claims = [1, 2, 3].map(() => ({ queue: 'q', claimId: randomUUID(), workerId: 'w' }));
+    const [a, b, c] = await lifecycle.claim(claims, LEASE);
+    expect([a!.id, b!.id].sort()).toEqual(ids.sort());
+    expect(c).toBeUndefined();
+  });
+
+  it('claims at the same time never take one job twice', async () => {
+    for (let n = 0; n < 40; n++) await submit({ owner: `o${n % 4}` });
+    const taken = await Promise.all(Array.from({ length: 60 }, () => claimOne()));
+    const ids = taken.flatMap((job) => (job ? [job.id] : []));
+    expect(ids).toHaveLength(40);
+    expect(new Set(ids).size).toBe(40);
+  });
+
+  it('owners take turns within a priority, and a higher priority goes first', async () => {
+    for (const owner of ['a', 'a', 'a', 'b']) await submit({ owner });
+    await submit({ owner: 'c', priority: 5 });
+    const order: string[] = [];
+    for (let n = 0; n < 5; n++) order.push((await claimOne())!.owner);
+    expect(order[0]).toBe('c');
+    expect(order.slice(1, 3).sort()).toEqual(['a', 'b']);
+    expect(order.slice(3)).toEqual(['a', 'a']);
+  });
+
+  it('a canceled job of high priority does not leave its priority behind', async () => {
+    const { id } = await submit({ owner: 'a', priority: 9 });
+    await submit({ owner: 'a', priority: 1 });
+    await submit({ owner: 'b', priority: 2 });
+    await lifecycle.cancel(id);
+    expect((await claimOne())!.owner).toBe('b');
+  });
+
+  it('an owner at the cap waits while others go on', async () => {
+    await database.query(`UPDATE queues SET settings = '{"maxRunningPerOwner": 1}'`);
+    for (const owner of ['a', 'a', 'b']) await submit({ owner });
+    const first = await claimOne();
+    const second = await claimOne();
+    expect([first!.owner, second!.owner].sort()).toEqual(['a', 'b']);
+    expect(await claimOne()).toBeUndefined();
+    await lifecycle.finish([report(first!.owner === 'a' ? first! : second!)]);
+    expect((await claimOne())!.owner).toBe('a');
+  });
+
+  it('a report of an attempt that is not current moves nothing', async () => {
+    const { id } = await submit();
+    const claimed = await claimOne();
+    await lifecycle.lose({ jobId: id, attempt: 1, workerId: 'w', cause: 'worker_died' });
+    expect(await lifecycle.finish([report(claimed!)])).toEqual([]);
+    const next = await claimOne();
+    expect(next).toMatchObject({ id, attempt: 2 });
+    expect(await lifecycle.finish([report(claimed!)])).toEqual([]);
+    expect(await lifecycle.finish([report(next!)])).toHaveLength(1);
+    expect(await lifecycle.finish([report(next!)])).toEqual([]);
+    expect(await eventsOf(id)).toEqual(['queued', 'running', 'queued', 'running', 'succeeded']);
+  });
+
+  it('a report that comes twice in one batch is recorded once', async () => {
+    const { id } = await submit();
+    const claimed = await claimOne();
+    expect(await lifecycle.finish([report(claimed!), report(claimed!)])).toHaveLength(1);
+    expect(await eventsOf(id)).toEqual(['queued', 'running', 'succeeded']);
+  });
+
+  it('a failed try goes back to the queue while tries are left', async () => {
+    const spec = { ...newJob().spec, retry: { tries: 2, backoff: 0 } };
+    const { id } = await submit({ spec });
+    await lifecycle.finish([report((await claimOne())!, failure)]);
+    const second = await claimOne();
+    expect(second).toMatchObject({ id, attempt: 2 });
+    const [end] = await lifecycle.finish([report(second!, failure)]);
+    expect(end).toMatchObject({ state: 'failed', reason: 'exit_code' });
+  });
+
+  it('a retried job waits for its backoff, then is staged', async () => {
+    const spec = { ...newJob().spec, retry: { tries: 2, backoff: 3600 } };
+    const { id } = await submit({ spec });
+    await lifecycle.finish([report((await claimOne())!, failure)]);
+    expect(await claimOne()).toBeUndefined();
+    expect(await lifecycle.stage()).toEqual([]);
+    await database.query('UPDATE jobs SET available_at = now()');
+    expect(await lifecycle.stage()).toEqual(['q']);
+    expect(await claimOne()).toMatchObject({ id, attempt: 2 });
+  });
+
+  it('a lease that ran out gives the job back, and fails it when the allowance is used up', async () => {
+    const { id } = await submit({ losses: 1 });
+    for (const expected of [{ state: 'queued' }, { state: 'failed', reason: 'worker_lost' }]) {
+      await claimOne();
+      expect(await lifecycle.reclaim()).toEqual([]);
+      await database.query(`UPDATE jobs SET lease_expires_at = now() - interval '1 s'`);
+      expect(await lifecycle.reclaim()).toEqual([expect.objectContaining({ id, ...expected })]);
+    }
+    expect(await lifecycle.reclaim()).toEqual([]);
+  });
+
+  it('a drain hands back without using up the allowance', async () => {
+    const { id } = await submit({ losses: 0 });
+    await claimOne();
+    const moved = await lifecycle.lose({ jobId: id, attempt: 1, workerId: 'w', cause: 'drain' });
+    expect(moved).toMatchObject({ state: 'queued', losses_left: 0 });
+  });
+
+  it('another worker cannot lose an attempt that is not its own', async () => {
+    const { id } = await submit();
+    await claimOne();
+    expect(
+      await lifecycle.lose({ jobId: id, attempt: 1, workerId: 'x', cause: 'worker_died' }),
+    ).toBeUndefined();
+  });
+
+  it('a waiting job is canceled at once, of a running one the intent is kept', async () => {
+    const waiting = await submit();
+    expect(await lifecycle.cancel(waiting.id)).toMatchObject({ state: 'canceled' });
+    expect(await lifecycle.cancel(waiting.id)).toBeUndefined();
+    const { id } = await submit();
+    await claimOne();
+    expect(await lifecycle.cancel(id)).toMatchObject({ state: 'running', event_id: null });
+    await lifecycle.lose({ jobId: id, attempt: 1, workerId: 'w', cause: 'worker_died' });
+    expect(await eventsOf(id)).toEqual(['queued', 'running', 'canceled']);
+  });
+
+  it('a held job is not claimed until it is released', async () => {
+    const { id } = await submit({ hold: true });
+    expect(await claimOne()).toBeUndefined();
+    expect(await lifecycle.release(id)).toMatchObject({ state: 'queued', ready: true });
+    expect(await lifecycle.hold(id)).toMatchObject({ state: 'held', ready: false });
+    expect(await claimOne()).toBeUndefined();
+    await lifecycle.release(id);
+    expect(await claimOne()).toMatchObject({ id });
+  });
+
+  it('a job past its time to live fails as expired', async () => {
+    const { id } = await submit({ ttl: 0 });
+    expect(await lifecycle.expire()).toEqual([
+      expect.objectContaining({ id, state: 'failed', reason: 'expired' }),
+    ]);
+  });
+
+  it('a callback gets one delivery for each state that it asked for', async () => {
+    const { id } = await submit({ callback: { url: 'http://localhost/', events: ['running', 'succeeded'] } });
+    await lifecycle.finish([report((await claimOne())!)]);
+    const rows = await database.query(
+      'SELECT e.state FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.job_id = $1 ORDER BY e.id',
+      [id],
+    );
+    expect(rows).toEqual([{ state: 'running' }, { state: 'succeeded' }]);
+  });
+
+  it('the database itself refuses a second final event and a state without its fields', async () => {
+    const { id } = await submit();
+    await lifecycle.finish([report((await claimOne())!)]);
+    await expect(
+      database.query(
+        `INSERT INTO events (job_id, queue, owner, state, attempt) VALUES ($1, 'q', 'o', 'failed', 1)`,
+        [id],
+      ),
+    ).rejects.toThrow('events_one_final');
+    await expect(database.query(`UPDATE jobs SET state = 'running'`)).rejects.toThrow('violates check');
+    await expect(database.query(`UPDATE jobs SET state = 'lost'`)).rejects.toThrow('violates check');
+  });
+});
+
+const failure: Partial<Outcome> = {
+  state: 'failed',
+  reason: 'exit_code',
+  exitCode: 1,
+  message: 'It failed.',
+};
+
+function newJob(): NewJob {
+  return {
+    id: randomUUID(),
+    queue: 'q',
+    owner: 'o',
+    name: undefined,
+    hold: false,
+    delay: 0,
+    ttl: undefined,
+    priority: 0,
+    losses: 3,
+    spec: {
+      command: ['/bin/true'],
+      env: {},
+      outputs: ['**'],
+      limits: { wallTime: 60, killGrace: 5, output: 1e6 },
+      onOutputLimit: 'cut',
+      retry: { tries: 1, backoff: 0 },
+    },
+    inputs: [],
+    labels: {},
+    callback: null,
+    traceparent: undefined,
+  };
+}
+
+function report(job: MovedJob, change: Partial<Outcome> = {}): Finished {
+  const empty = { bytes: 0, cut: false, tail: '', whole: true };
+  const now = new Date().toISOString();
+  return {
+    jobId: job.id,
+    attempt: job.attempt,
+    workerId: 'w',
+    outcome: {
+      state: 'succeeded',
+      exitCode: 0,
+      startedAt: now,
+      finishedAt: now,
+      usage: { wallSeconds: 0 },
+      stdout: empty,
+      stderr: empty,
+      outputs: null,
+      ...change,
+    },
+  };
+}
