@@ -32,8 +32,7 @@ export type ConsumerHandler = (delivery: Delivery) => Promise<Settlement>;
 
 /** A named queue shared by all who consume it, or a private one bound to a topic exchange. */
 export type Source =
-  | { readonly queue: QueueDeclaration }
-  | { readonly exchange: string; readonly keys: readonly string[] };
+  { readonly queue: QueueDeclaration } | { readonly exchange: string; readonly keys: readonly string[] };
 
 export interface ConsumeOptions {
   /** How many consumers; each gets at most `prefetch` unsettled messages. */
@@ -96,3 +95,6 @@ export class RequestTimeoutError extends Error {
     super(`no answer to ${type} within ${timeoutMs} ms`);
   }
 }
+
+/** Injection token of the one broker of a process. */
+export const BROKER = Symbol('Broker');
