@@ -257,16 +257,22 @@ CREATE TABLE deliveries (
   job_id         uuid NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
   event_id       bigint NOT NULL REFERENCES events (id) ON DELETE CASCADE,
   url            text NOT NULL,
+  -- host and port: each receiver has a line of its own
+  host           text NOT NULL GENERATED ALWAYS AS
+    (coalesce(lower(substring(url FROM '^[^:]+://(?:[^/?#]*@)?([^/?#]*)')), '')) STORED,
   state          text NOT NULL DEFAULT 'due' CHECK (state IN ('due', 'delivered', 'failed')),
   tries          integer NOT NULL DEFAULT 0,
   next_try_at    timestamptz NOT NULL DEFAULT now(),
   last_status    integer,
   last_error     text,
+  -- {at, status, error} of each try, the last fifty
+  history        jsonb NOT NULL DEFAULT '[]',
   created_at     timestamptz NOT NULL DEFAULT now(),
   finished_at    timestamptz,
   UNIQUE (event_id, url)
 );
 CREATE INDEX deliveries_due ON deliveries (next_try_at) WHERE state = 'due';
+CREATE INDEX deliveries_due_by_host ON deliveries (host, next_try_at) WHERE state = 'due';
 CREATE INDEX deliveries_of_job ON deliveries (job_id)`;
 
 /**
