@@ -1,0 +1,12 @@
+#ifndef LABHAND_CHILD_H
+#define LABHAND_CHILD_H
+
+#include "order.h"
+#include "result.h"
+
+#include <sys/types.h>
+
+/* Starts the job's main process. Returns its number, or -1 with the reason in the result. */
+pid_t start_child(const struct order *order, struct result *result);
+
+#endif

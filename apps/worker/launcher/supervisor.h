@@ -1,0 +1,18 @@
+#ifndef LABHAND_SUPERVISOR_H
+#define LABHAND_SUPERVISOR_H
+
+#include "order.h"
+
+#include <signal.h>
+#include <sys/types.h>
+
+/* What the launcher sends to a supervisor. */
+enum { END_JOB = SIGTERM, KILL_JOB = SIGUSR1 };
+
+/*
+ * Runs one job from start until nothing of it is left, in a process of its own, and reports. All signals must be
+ * blocked. Never returns.
+ */
+_Noreturn void supervise(const struct order *order, pid_t launcher);
+
+#endif
