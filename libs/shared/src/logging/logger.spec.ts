@@ -1,0 +1,96 @@
+import { EventEmitter, once } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
+import { addLogContext, inLogContext, logContext, withLogContext } from './log-context.js';
+import { createLogger } from './logger.js';
+
+function logger(level: 'debug' | 'info' = 'info') {
+  const lines: string[] = [];
+  const log = createLogger({ name: 'test', level, destination: { write: (line) => void lines.push(line) } });
+  return { log, lines, line: () => JSON.parse(lines.at(-1)!) as Record<string, unknown> };
+}
+
+test('a line is one JSON object with level, ISO time, name, context and message', () => {
+  const { log, lines, line } = logger();
+  log.log('listening', 'Main');
+  expect(lines).toHaveLength(1);
+  expect(lines[0]!.endsWith('}\n')).toBe(true);
+  expect(line()).toEqual({
+    level: 'info',
+    time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+    name: 'test',
+    context: 'Main',
+    msg: 'listening',
+  });
+});
+
+test('fields of objects after the message go into the line', () => {
+  const { log, line } = logger();
+  log.warn('slow claim', { queue: 'docking', ms: 900 }, 'Claims');
+  expect(line()).toMatchObject({ msg: 'slow claim', queue: 'docking', ms: 900, context: 'Claims' });
+});
+
+test('an error keeps its stack and its cause', () => {
+  const { log, line } = logger();
+  log.error('the claim failed', new Error('outer', { cause: new Error('inner') }), 'Claims');
+  expect(line()).toMatchObject({ msg: 'the claim failed', context: 'Claims', err: { type: 'Error' } });
+  expect((line()['err'] as { stack: string }).stack).toMatch(/outer[\s\S]*inner/);
+});
+
+test("a stack as Nest's own logger passes it is no context", () => {
+  const { log, line } = logger();
+  log.error('failed', new Error('x').stack, 'Claims');
+  expect(line()).toMatchObject({
+    msg: 'failed',
+    context: 'Claims',
+    stack: expect.stringContaining('Error: x'),
+  });
+});
+
+test('lines below the level are not written', () => {
+  const { log, lines } = logger('info');
+  log.debug('details');
+  expect(lines).toEqual([]);
+});
+
+test('request and job ids follow the work through awaits, and end with it', async () => {
+  const { log, lines } = logger();
+  await withLogContext({ requestId: 'r1' }, async () => {
+    await setImmediate();
+    addLogContext({ jobId: 'j1' });
+    await setImmediate();
+    log.log('inside');
+  });
+  log.log('outside');
+  expect(JSON.parse(lines[0]!)).toMatchObject({ requestId: 'r1', jobId: 'j1' });
+  expect(JSON.parse(lines[1]!)).not.toHaveProperty('requestId');
+});
+
+test('two requests at once keep their own ids', async () => {
+  const { log, lines } = logger();
+  const go = new EventEmitter();
+  const request = (requestId: string) =>
+    withLogContext({ requestId }, async () => {
+      await once(go, 'go');
+      log.log(requestId);
+    });
+  const both = Promise.all([request('a'), request('b')]);
+  go.emit('go');
+  await both;
+  for (const line of lines.map((text) => JSON.parse(text))) expect(line.requestId).toBe(line.msg);
+});
+
+test('a context that was kept can be entered again', () => {
+  const kept = withLogContext({ requestId: 'r1' }, () => logContext()!);
+  expect(logContext()).toBeUndefined();
+  expect(inLogContext(kept, () => logContext()?.requestId)).toBe('r1');
+});
+
+test('a line stays one JSON object when secrets are taken out of it', () => {
+  const { log, lines, line } = logger();
+  log.log(
+    'amqp://labhand:p@ssw@rabbit:5672/ failed\nlh_abcdefghijkl_0123456789012345678901234567890123456789012',
+    { authorization: 'Basic "quoted"', headers: { 'x-api-key': 'k1' }, password: 'p"\\' },
+  );
+  expect(lines[0]).not.toMatch(/p@ss|ssw|0123456|quoted|k1|p\\"/);
+  expect(line()).toMatchObject({ password: '[redacted]', authorization: '[redacted]' });
+});
