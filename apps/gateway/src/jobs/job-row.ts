@@ -1,5 +1,5 @@
 import type { FailReason, JobState } from '#shared/job/job-state.js';
-import type { JobSpec, Limits } from '#shared/job/job-spec.js';
+import type { JobSpec } from '#shared/job/job-spec.js';
 import type { AttemptLimits, InputFile, Outcome, StreamSummary, Usage } from '#shared/messages/messages.js';
 
 /** What runs: the submission with the queue's defaults worked in, as stored in `jobs.spec`. */
@@ -11,6 +11,9 @@ export interface EffectiveSpec {
   readonly onOutputLimit: 'cut' | 'fail';
   readonly retry: { readonly tries: number; readonly backoff: number };
 }
+
+/** An input as the row keeps it; `index` names its blob when it came as a file part. */
+export type StoredInputFile = Omit<InputFile, 'href'> & { readonly index?: number };
 
 /** A row of `jobs`. */
 export interface JobRow {
@@ -25,7 +28,7 @@ export interface JobRow {
   tries_left: number;
   losses_left: number;
   spec: EffectiveSpec;
-  inputs: InputFile[];
+  inputs: StoredInputFile[];
   labels: Record<string, string>;
   callback: JobSpec['callback'] | null;
   created_at: Date;
@@ -64,5 +67,3 @@ export interface AttemptRow {
   stderr: StreamSummary | null;
   outputs: Outcome['outputs'];
 }
-
-export type { Limits };

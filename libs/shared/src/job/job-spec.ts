@@ -97,44 +97,51 @@ const retry = z.strictObject({
   backoff: seconds.optional().describe('Seconds before the second try; doubles with each further one'),
 });
 
-export const jobSpec = z.strictObject({
-  queue: queueName.default('default'),
-  name: z.string().max(200).optional().describe('A title for people'),
-  command: z
-    .array(argument)
-    .min(1)
-    .max(10_000)
-    .refine((command) => command[0] !== '', 'the program name is empty')
-    .optional()
-    .describe("Program and arguments; no shell is involved. By default the queue's command"),
-  args: z.array(argument).max(10_000).optional().describe("Arguments appended to the queue's command"),
-  env: environment.optional(),
-  inputs: z.array(inlineInput).max(1000).optional(),
-  outputs: z
-    .array(z.string().min(1).max(1024))
-    .max(100)
-    .optional()
-    .describe('Globs of the new or changed files to keep; by default all'),
-  limits: limits.optional(),
-  priority: z.int().min(-100).max(100).default(0).describe('Higher goes first, within what the queue allows'),
-  delay: seconds.optional().describe('Seconds from now before it may run'),
-  ttl: seconds.optional().describe('Seconds it may wait before it fails as expired'),
-  hold: z.boolean().optional().describe('Wait until released'),
-  retry: retry.optional(),
-  labels: z
-    .record(
-      z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, 'expected up to 63 letters, digits, . _ / -'),
-      z.string().max(255),
-    )
-    .refine((labels) => Object.keys(labels).length <= 64, 'expected at most 64 labels')
-    .optional(),
-  callback: callback.optional(),
-}).superRefine((spec, context) => {
-  const clash = pathClash((spec.inputs ?? []).map((input) => input.path));
-  if (clash) {
-    context.addIssue({ code: 'custom', path: ['inputs'], message: clashSentence(clash) });
-  }
-});
+export const jobSpec = z
+  .strictObject({
+    queue: queueName.default('default'),
+    name: z.string().max(200).optional().describe('A title for people'),
+    command: z
+      .array(argument)
+      .min(1)
+      .max(10_000)
+      .refine((command) => command[0] !== '', 'the program name is empty')
+      .optional()
+      .describe("Program and arguments; no shell is involved. By default the queue's command"),
+    args: z.array(argument).max(10_000).optional().describe("Arguments appended to the queue's command"),
+    env: environment.optional(),
+    inputs: z.array(inlineInput).max(1000).optional(),
+    outputs: z
+      .array(z.string().min(1).max(1024))
+      .max(100)
+      .optional()
+      .describe('Globs of the new or changed files to keep; by default all'),
+    limits: limits.optional(),
+    priority: z
+      .int()
+      .min(-100)
+      .max(100)
+      .default(0)
+      .describe('Higher goes first, within what the queue allows'),
+    delay: seconds.optional().describe('Seconds from now before it may run'),
+    ttl: seconds.optional().describe('Seconds it may wait before it fails as expired'),
+    hold: z.boolean().optional().describe('Wait until released'),
+    retry: retry.optional(),
+    labels: z
+      .record(
+        z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, 'expected up to 63 letters, digits, . _ / -'),
+        z.string().max(255),
+      )
+      .refine((labels) => Object.keys(labels).length <= 64, 'expected at most 64 labels')
+      .optional(),
+    callback: callback.optional(),
+  })
+  .superRefine((spec, context) => {
+    const clash = pathClash((spec.inputs ?? []).map((input) => input.path));
+    if (clash) {
+      context.addIssue({ code: 'custom', path: ['inputs'], message: clashSentence(clash) });
+    }
+  });
 
 /** A submission as checked, with defaults filled in. */
 export type JobSpec = z.output<typeof jobSpec>;

@@ -1,0 +1,47 @@
+import { Injectable } from '@nestjs/common';
+import { isFinal } from '#shared/job/job-state.js';
+import { Deliveries } from '../callbacks/deliveries.js';
+import { JobEvents } from '../events/job-events.js';
+import type { MovedJob } from '../jobs/job-row.js';
+import { Metrics } from '../metrics/metrics.js';
+import { Queues } from '../queues/queues.js';
+import { Tickets } from './tickets.js';
+
+/** What follows a move once it has committed: events, first tries of callbacks, tickets, counts. */
+@Injectable()
+export class Aftermath {
+  constructor(
+    private readonly events: JobEvents,
+    private readonly deliveries: Deliveries,
+    private readonly tickets: Tickets,
+    private readonly queues: Queues,
+    private readonly metrics: Metrics,
+  ) {}
+
+  async of(moved: readonly MovedJob[]): Promise<void> {
+    this.events.publish(moved);
+    if (moved.some((job) => job.callback)) this.deliveries.nudge();
+    for (const job of moved) if (isFinal(job.state)) this.count(job);
+    await Promise.all(moved.map((job) => this.ticketFor(job)));
+  }
+
+  private count(job: MovedJob): void {
+    this.metrics.jobsFinished.inc({ queue: job.queue, state: job.state, reason: job.reason ?? '' });
+    if (job.started_at && job.finished_at) {
+      this.metrics.jobRunSeconds.observe({ queue: job.queue }, seconds(job.started_at, job.finished_at));
+      this.metrics.jobWaitSeconds.observe({ queue: job.queue }, seconds(job.created_at, job.started_at));
+    }
+  }
+
+  /** A job that is ready again needs a ticket; one that ended may have made room in its owner's lane. */
+  private async ticketFor(job: MovedJob): Promise<void> {
+    if (job.ready) return this.tickets.publish(job.queue);
+    if (job.state === 'running' || job.state === 'paused') return;
+    const { settings } = await this.queues.get(job.queue);
+    if (settings.maxRunningPerOwner !== undefined) await this.tickets.publish(job.queue);
+  }
+}
+
+function seconds(from: Date, to: Date): number {
+  return Math.max(0, (to.getTime() - from.getTime()) / 1000);
+}

@@ -1,0 +1,61 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Claim, ClaimReply, ClaimedJob, InputFile } from '#shared/messages/messages.js';
+import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
+import { AttemptTokens } from '../files/attempt-token.js';
+import { JobEvents } from '../events/job-events.js';
+import { JobLifecycle } from '../jobs/job-lifecycle.js';
+import type { MovedJob, StoredInputFile } from '../jobs/job-row.js';
+import { Metrics } from '../metrics/metrics.js';
+import { Batcher } from './batcher.js';
+
+/** Answers "give me the next job". Claims that arrive together are answered with one statement. */
+@Injectable()
+export class Claims {
+  private readonly batcher = new Batcher<Claim, MovedJob | undefined>((claims) => this.take(claims));
+
+  constructor(
+    private readonly lifecycle: JobLifecycle,
+    private readonly events: JobEvents,
+    private readonly tokens: AttemptTokens,
+    private readonly metrics: Metrics,
+    @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
+  ) {}
+
+  async answer(claim: Claim): Promise<ClaimReply> {
+    const done = this.metrics.claimSeconds.startTimer();
+    const job = await this.batcher.add(claim);
+    done();
+    this.metrics.claims.inc({ queue: claim.queue, result: job ? 'job' : 'empty' });
+    return { job: job ? await this.toClaimedJob(job) : null };
+  }
+
+  private async take(claims: Claim[]): Promise<(MovedJob | undefined)[]> {
+    const taken = await this.lifecycle.claim(claims, this.config.lease);
+    this.events.publish(taken.filter((job) => job !== undefined));
+    return taken;
+  }
+
+  private async toClaimedJob(job: MovedJob): Promise<ClaimedJob> {
+    const { command, env, outputs, limits, onOutputLimit } = job.spec;
+    return {
+      jobId: job.id,
+      attempt: job.attempt,
+      queue: job.queue,
+      command: [...command],
+      env: { ...env },
+      inputs: job.inputs.map((input) => inputFile(job, input)),
+      outputs: [...outputs],
+      limits,
+      onOutputLimit,
+      filesToken: await this.tokens.issue(job.id, job.attempt),
+      ...(job.traceparent ? { traceparent: job.traceparent } : {}),
+    };
+  }
+}
+
+/** Inline inputs travel with the claim; the others are fetched under the attempt's token. */
+function inputFile(job: MovedJob, { index, ...input }: StoredInputFile): InputFile {
+  return index === undefined
+    ? input
+    : { ...input, href: `/v1/attempts/${job.id}/${job.attempt}/inputs/${index}` };
+}

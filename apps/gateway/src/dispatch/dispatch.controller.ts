@@ -1,0 +1,74 @@
+import { Controller } from '@nestjs/common';
+import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
+import type {
+  Claim,
+  ClaimReply,
+  Finished,
+  Heartbeat,
+  JobEvent,
+  LogChunk,
+  Lost,
+  Progress,
+  RecordedReply,
+  Register,
+  RegisterReply,
+} from '#shared/messages/messages.js';
+import { JobEvents } from '../events/job-events.js';
+import { LiveLogs } from '../logs/live-logs.js';
+import { Workers } from '../workers/workers.js';
+import { Claims } from './claims.js';
+import { Leases } from './leases.js';
+import { Reports } from './reports.js';
+
+/** What workers send: the gateway's side of libs/shared/src/messages. */
+@Controller()
+export class DispatchController {
+  constructor(
+    private readonly claims: Claims,
+    private readonly reports: Reports,
+    private readonly leases: Leases,
+    private readonly workers: Workers,
+    private readonly logs: LiveLogs,
+    private readonly events: JobEvents,
+  ) {}
+
+  @MessagePattern<string>('claim')
+  claim(@Payload() claim: Claim): Promise<ClaimReply> {
+    return this.claims.answer(claim);
+  }
+
+  @MessagePattern<string>('finished')
+  finished(@Payload() report: Finished): Promise<RecordedReply> {
+    return this.reports.finished(report);
+  }
+
+  @MessagePattern<string>('lost')
+  lost(@Payload() report: Lost): Promise<RecordedReply> {
+    return this.reports.lost(report);
+  }
+
+  @MessagePattern<string>('register')
+  register(@Payload() worker: Register): Promise<RegisterReply> {
+    return this.workers.register(worker);
+  }
+
+  @EventPattern<string>('heartbeat')
+  async heartbeat(@Payload() heartbeat: Heartbeat): Promise<void> {
+    await Promise.all([this.leases.renew(heartbeat), this.workers.heard(heartbeat)]);
+  }
+
+  @EventPattern<string>('logs')
+  log(@Payload() chunk: LogChunk): Promise<void> {
+    return this.logs.add(chunk);
+  }
+
+  @EventPattern<string>('progress')
+  progress(@Payload() progress: Progress): Promise<void> {
+    return this.reports.progress(progress);
+  }
+
+  @EventPattern<string>('event')
+  event(@Payload() event: JobEvent): void {
+    this.events.heard(event);
+  }
+}

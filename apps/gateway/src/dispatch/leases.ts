@@ -1,0 +1,99 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { BROKER, type Broker } from '#shared/channel/broker.js';
+import { ChannelClient } from '#shared/channel/channel-client.js';
+import type { Heartbeat } from '#shared/messages/messages.js';
+import type { Subscription } from 'rxjs';
+import { Database } from '../database/database.js';
+import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
+import { JobLifecycle } from '../jobs/job-lifecycle.js';
+import { Aftermath } from './aftermath.js';
+
+const RENEW = `
+  WITH held AS (SELECT * FROM unnest($2::uuid[], $3::integer[]) AS h (job_id, attempt)),
+  locked AS (
+    SELECT j.id FROM jobs j JOIN held h ON j.id = h.job_id AND j.attempt = h.attempt
+    WHERE j.worker_id = $1 AND j.lease_expires_at IS NOT NULL ORDER BY j.id FOR UPDATE OF j
+  ), renewed AS (
+    UPDATE jobs SET lease_expires_at = now() + make_interval(secs => $4) FROM locked WHERE jobs.id = locked.id
+    RETURNING jobs.id, jobs.cancel_requested_at
+  )
+  SELECT h.job_id AS "jobId", h.attempt, r.id IS NOT NULL AS current, r.cancel_requested_at IS NOT NULL AS cancel
+  FROM held h LEFT JOIN renewed r ON r.id = h.job_id`;
+
+interface Renewed {
+  jobId: string;
+  attempt: number;
+  current: boolean;
+  cancel: boolean;
+}
+
+/**
+ * A lease holds an attempt for its worker as long as heartbeats come. Time in which this gateway could not have
+ * heard one does not count: neither a broker's restart nor our own ends anybody's job.
+ */
+@Injectable()
+export class Leases {
+  private readonly logger = new Logger(Leases.name);
+  private readonly status: Subscription;
+  /** Since when heartbeats could have been heard without a gap; undefined while they cannot. */
+  private hearingSince: number | undefined;
+  private lastRound: number | undefined;
+
+  constructor(
+    private readonly database: Database,
+    private readonly lifecycle: JobLifecycle,
+    private readonly aftermath: Aftermath,
+    private readonly channel: ChannelClient,
+    @Inject(BROKER) broker: Broker,
+    @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
+  ) {
+    this.status = broker.status.subscribe((status) => {
+      this.hearingSince = status === 'connected' ? Date.now() : undefined;
+    });
+  }
+
+  /** Renews what the worker holds; tells it what is to be canceled and what is no longer its own. */
+  async renew({ workerId, attempts }: Heartbeat): Promise<void> {
+    if (attempts.length === 0) return;
+    const rows = await this.database.query<Renewed>(RENEW, [
+      workerId,
+      attempts.map((held) => held.jobId),
+      attempts.map((held) => held.attempt),
+      this.config.lease,
+    ]);
+    for (const { jobId, attempt, current, cancel } of rows) {
+      if (current && !cancel) continue;
+      await this.channel.tell(current ? 'cancel' : 'abandon', { jobId, attempt }, workerId);
+      if (!current)
+        this.logger.warn({ message: 'its worker is told to end a stale attempt', jobId, attempt });
+    }
+  }
+
+  /** One round of the reaper. @param roundSeconds how often it is called */
+  async reap(roundSeconds: number): Promise<void> {
+    const now = Date.now();
+    const asleep = this.lastRound !== undefined && now - this.lastRound > 3 * roundSeconds * 1000 + 1000;
+    this.lastRound = now;
+    if (asleep && this.hearingSince !== undefined) this.hearingSince = now;
+    if (this.hearingSince === undefined || now - this.hearingSince < this.config.lease * 1000) return;
+    try {
+      const moved = await this.lifecycle.reclaim();
+      for (const job of moved) {
+        this.logger.warn({
+          message: `lease ran out, the job is ${job.state}`,
+          jobId: job.id,
+          attempt: job.attempt,
+        });
+      }
+      await this.aftermath.of(moved);
+    } catch (error) {
+      // Without the database no heartbeat could be recorded either.
+      this.hearingSince = Date.now();
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.status.unsubscribe();
+  }
+}

@@ -1,0 +1,143 @@
+import { z } from 'zod';
+import { JOB_STATES } from '#shared/job/job-state.js';
+import type { StreamSummary } from '#shared/messages/messages.js';
+import type { AttemptRow, JobRow } from './job-row.js';
+
+/** A job as clients see it. The schema is the OpenAPI document and the type; the function below fills it. */
+
+const time = z.iso.datetime();
+
+const streamView = z.object({
+  bytes: z.number().describe('Bytes that are kept'),
+  cut: z.boolean().describe('The command wrote more than the limit'),
+  tail: z.string().describe('The last 4 KiB as text'),
+});
+
+const ending = {
+  exitCode: z.int().optional(),
+  signal: z.string().optional(),
+  usage: z
+    .object({
+      wallSeconds: z.number(),
+      cpuSeconds: z.number().optional(),
+      maxMemoryBytes: z.number().optional(),
+      inputBytes: z.number().optional(),
+      outputBytes: z.number().optional(),
+    })
+    .optional(),
+};
+
+const attemptView = z.object({
+  attempt: z.int(),
+  worker: z.string(),
+  startedAt: time,
+  finishedAt: time.optional(),
+  ending: z.enum(['succeeded', 'failed', 'canceled', 'lost', 'handed_back']).optional(),
+  reason: z.string().optional(),
+  message: z.string().optional(),
+  ...ending,
+});
+
+export const jobView = z.object({
+  id: z.uuid(),
+  queue: z.string(),
+  name: z.string().optional(),
+  owner: z.string(),
+  state: z.enum(JOB_STATES),
+  reason: z.string().optional().describe('Why it failed, as a stable word'),
+  message: z.string().optional().describe('What happened, as a sentence'),
+  priority: z.int(),
+  labels: z.record(z.string(), z.string()),
+  command: z.array(z.string()),
+  limits: z.object({ wallTime: z.number(), killGrace: z.number(), output: z.number() }),
+  attempt: z.int().describe('How often it has been given to a worker'),
+  createdAt: time,
+  availableAt: time.optional().describe('Not before this time'),
+  expiresAt: time.optional(),
+  startedAt: time.optional(),
+  finishedAt: time.optional(),
+  cancelRequestedAt: time.optional(),
+  worker: z.string().optional(),
+  ...ending,
+  progress: z.object({ percent: z.number(), message: z.string().optional() }).optional(),
+  inputs: z.array(z.object({ path: z.string(), size: z.number(), sha256: z.string().optional() })),
+  outputs: z.object({ files: z.int(), bytes: z.number() }).optional(),
+  logs: z.object({ stdout: streamView, stderr: streamView }).optional(),
+  attempts: z.array(attemptView).optional(),
+  links: z.object({ self: z.string(), logs: z.string(), files: z.string(), archive: z.string().optional() }),
+});
+export type JobView = z.infer<typeof jobView>;
+
+const TAIL_BYTES = 4096;
+
+/** The job, its latest attempt, and all of them where the reader asked for one job. */
+export type JobWithAttempts = JobRow & { last: AttemptRow | null; attempts?: AttemptRow[] };
+
+export function toJobView(job: JobWithAttempts): JobView {
+  const last = job.finished_at ? job.last : null;
+  const self = `/v1/jobs/${job.id}`;
+  return defined({
+    id: job.id,
+    queue: job.queue,
+    name: job.name,
+    owner: job.owner,
+    state: job.state,
+    reason: job.reason,
+    message: job.message,
+    priority: job.priority,
+    labels: job.labels,
+    command: [...job.spec.command],
+    limits: job.spec.limits,
+    attempt: job.attempt,
+    createdAt: iso(job.created_at),
+    availableAt: job.state === 'queued' && !job.ready ? iso(job.available_at) : null,
+    expiresAt: iso(job.expires_at),
+    startedAt: job.attempt > 0 ? iso(job.started_at) : null,
+    finishedAt: iso(job.finished_at),
+    cancelRequestedAt: iso(job.cancel_requested_at),
+    worker: job.worker_id ?? last?.worker_id,
+    exitCode: last?.exit_code,
+    signal: last?.signal,
+    usage: last?.usage,
+    progress: job.progress,
+    inputs: job.inputs.map(({ path, size, sha256 }) => defined({ path, size, sha256 })),
+    outputs: last?.outputs ? { files: last.outputs.files, bytes: last.outputs.bytes } : null,
+    logs:
+      last?.stdout && last.stderr ? { stdout: streamOf(last.stdout), stderr: streamOf(last.stderr) } : null,
+    attempts: job.attempts?.map(attemptOf),
+    links: defined({
+      self,
+      logs: `${self}/logs`,
+      files: `${self}/files`,
+      archive: last?.outputs ? `${self}/archive.zip` : null,
+    }),
+  }) as JobView;
+}
+
+function attemptOf(row: AttemptRow): z.infer<typeof attemptView> {
+  return defined({
+    attempt: row.attempt,
+    worker: row.worker_id,
+    startedAt: iso(row.started_at),
+    finishedAt: iso(row.finished_at),
+    ending: row.ending,
+    reason: row.reason,
+    message: row.message,
+    exitCode: row.exit_code,
+    signal: row.signal,
+    usage: row.usage,
+  }) as z.infer<typeof attemptView>;
+}
+
+function streamOf({ bytes, cut, tail }: StreamSummary): z.infer<typeof streamView> {
+  return { bytes, cut, tail: Buffer.from(tail, 'base64').subarray(-TAIL_BYTES).toString('utf8') };
+}
+
+function iso(time: Date | string | null | undefined): string | null {
+  return time ? new Date(time).toISOString() : null;
+}
+
+/** Without what there is not: an absent field, never null. */
+function defined<T extends object>(fields: T): Partial<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null)) as Partial<T>;
+}

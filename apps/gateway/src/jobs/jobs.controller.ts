@@ -1,0 +1,99 @@
+import { Controller, Get, Headers, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { seconds } from '#shared/job/job-spec.js';
+import { isFinal } from '#shared/job/job-state.js';
+import { CurrentViewer, type Viewer } from '../auth/viewer.js';
+import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
+import { clientGone } from '../http/client-gone.js';
+import { parseQuery } from '../http/validate.js';
+import { JobControl } from './job-control.js';
+import { jobFilter, JobQueries } from './job-queries.js';
+import type { JobView } from './job-view.js';
+import { JobWaiting } from './job-waiting.js';
+import { preferredWait } from './prefer.js';
+import { Submissions } from './submissions.js';
+
+const waitQuery = z.strictObject({ wait: seconds.optional() });
+
+@ApiTags('jobs')
+@Controller('v1/jobs')
+export class JobsController {
+  constructor(
+    private readonly submissions: Submissions,
+    private readonly queries: JobQueries,
+    private readonly waiting: JobWaiting,
+    private readonly control: JobControl,
+    @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
+  ) {}
+
+  /** Takes a job: 202, or with `Prefer: wait=N` 200 when it ended in time. */
+  @Post()
+  async submit(
+    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+    @CurrentViewer() viewer: Viewer,
+    @Headers('idempotency-key') key?: string,
+    @Headers('prefer') prefer?: string,
+  ): Promise<JobView> {
+    const { view, replayed } = await this.submissions.accept(request, viewer, key);
+    void reply.status(202).header('location', view.links.self);
+    if (replayed) void reply.header('idempotency-replayed', 'true');
+    const wanted = preferredWait(prefer);
+    if (wanted === undefined) return view;
+    const wait = Math.min(wanted, this.config.maxWait);
+    void reply.header('preference-applied', `wait=${wait}`);
+    const job = await this.waiting.final(view.id, viewer, wait, clientGone(reply));
+    if (isFinal(job.state)) void reply.status(200);
+    return job;
+  }
+
+  @Get()
+  list(
+    @Query() query: unknown,
+    @CurrentViewer() viewer: Viewer,
+  ): Promise<{ jobs: JobView[]; next?: string }> {
+    return this.queries.list(parseQuery(jobFilter, query), viewer);
+  }
+
+  /** The job; with `?wait=30` once it is final, or as it is after that many seconds. */
+  @Get(':id')
+  async read(
+    @Param('id') id: string,
+    @Query() query: unknown,
+    @CurrentViewer() viewer: Viewer,
+    @Res({ passthrough: true }) reply: FastifyReply,
+    @Headers('if-none-match') known?: string,
+  ): Promise<JobView | undefined> {
+    const { wait } = parseQuery(waitQuery, query);
+    if (wait !== undefined) {
+      await this.waiting.final(id, viewer, Math.min(wait, this.config.maxWait), clientGone(reply));
+    }
+    const job = await this.queries.fullView(id, viewer);
+    const etag = `"${createHash('sha256').update(JSON.stringify(job)).digest('base64url').slice(0, 22)}"`;
+    void reply.header('etag', etag).header('cache-control', 'no-cache');
+    if (known !== etag) return job;
+    void reply.status(304);
+    return undefined;
+  }
+
+  @Post(':id/cancel')
+  @HttpCode(200)
+  cancel(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<JobView> {
+    return this.control.cancel(id, viewer);
+  }
+
+  @Post(':id/hold')
+  @HttpCode(200)
+  hold(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<JobView> {
+    return this.control.hold(id, viewer);
+  }
+
+  @Post(':id/release')
+  @HttpCode(200)
+  release(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<JobView> {
+    return this.control.release(id, viewer);
+  }
+}

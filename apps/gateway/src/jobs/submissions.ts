@@ -1,0 +1,196 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
+import { createHash } from 'node:crypto';
+import { newJobId } from '#shared/job/job-id.js';
+import { clashSentence, jobSpec, type JobSpec } from '#shared/job/job-spec.js';
+import { pathClash } from '#shared/job/relative-path.js';
+import type { Viewer } from '../auth/viewer.js';
+import { Database } from '../database/database.js';
+import { Aftermath } from '../dispatch/aftermath.js';
+import { jobPrefix } from '../files/blob-keys.js';
+import { BlobStore } from '../files/blob-store.js';
+import { receiveSubmission, type StoredInput } from '../files/receive-files.js';
+import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
+import { Problem } from '../http/problem.js';
+import { parse } from '../http/validate.js';
+import { Metrics } from '../metrics/metrics.js';
+import { Queues, type Queue } from '../queues/queues.js';
+import { effectiveSpec } from './effective-spec.js';
+import { Idempotency, type HeldKey } from './idempotency.js';
+import { JobLifecycle, type NewJob } from './job-lifecycle.js';
+import type { MovedJob, StoredInputFile } from './job-row.js';
+import { toJobView, type JobView } from './job-view.js';
+
+/** What a client sent, checked and stored, before it is a job. */
+interface Received {
+  readonly spec: JobSpec;
+  readonly queue: Queue;
+  readonly files: readonly StoredInput[];
+  /** Of the job as sent and of every file: equal for equal requests only. */
+  readonly hash: string;
+}
+
+export interface Accepted {
+  readonly view: JobView;
+  /** The answer of an earlier request with the same Idempotency-Key. */
+  readonly replayed: boolean;
+}
+
+/** Takes a submission from the request to the committed row; whatever fails leaves no file and no row. */
+@Injectable()
+export class Submissions {
+  constructor(
+    private readonly database: Database,
+    private readonly lifecycle: JobLifecycle,
+    private readonly idempotency: Idempotency,
+    private readonly queues: Queues,
+    private readonly store: BlobStore,
+    private readonly aftermath: Aftermath,
+    private readonly metrics: Metrics,
+    @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
+  ) {}
+
+  /** @throws {Problem} whatever is wrong with it, naming the field */
+  async accept(request: FastifyRequest, viewer: Viewer, idempotencyKey?: string): Promise<Accepted> {
+    if (idempotencyKey === undefined) return this.submit(request, viewer);
+    const begun = await this.idempotency.begin(viewer.owner, idempotencyKey);
+    if ('held' in begun) {
+      return this.submit(request, viewer, begun.held).finally(() => begun.held.letGo());
+    }
+    const id = newJobId();
+    const { hash } = await this.receive(request, id).finally(() => this.store.removeAll(jobPrefix(id)));
+    return { view: begun.replay.reply(hash), replayed: true };
+  }
+
+  private async submit(request: FastifyRequest, viewer: Viewer, held?: HeldKey): Promise<Accepted> {
+    const id = newJobId();
+    const received = await this.receive(request, id);
+    try {
+      const job = this.toNewJob(
+        id,
+        received,
+        viewer.owner,
+        request.headers.traceparent as string | undefined,
+      );
+      await this.refuseWhenFull(received.queue);
+      const moved = await this.commit(job, received.hash, held);
+      this.metrics.jobsSubmitted.inc({ queue: job.queue });
+      await this.aftermath.of([moved]);
+      return { view: viewOf(moved), replayed: false };
+    } catch (error) {
+      if (received.files.length > 0) await this.store.removeAll(jobPrefix(id));
+      throw error;
+    }
+  }
+
+  private async receive(request: FastifyRequest, jobId: string): Promise<Received> {
+    let checked: { spec: JobSpec; queue: Queue } | undefined;
+    const check = async (job: unknown) => (checked = await this.check(job));
+    const beforeFiles = async (job: unknown) => {
+      const { queue } = await check(job);
+      return { maxUpload: queue.settings.maxUpload ?? this.config.maxUpload };
+    };
+    const { job, files } = request.isMultipart()
+      ? await receiveSubmission(request, { store: this.store, jobId, beforeFiles })
+      : { job: request.body, files: [] };
+    const { spec, queue } = checked ?? (await check(job));
+    return { spec, queue, files, hash: hashOf(job, files) };
+  }
+
+  private async check(job: unknown): Promise<{ spec: JobSpec; queue: Queue }> {
+    const spec = parse(jobSpec, job, 'the job');
+    // Postgres keeps no NUL in text, and nothing else has a use for one.
+    if (JSON.stringify(spec).includes('\\u0000')) {
+      throw new Problem(
+        422,
+        'invalid_request',
+        'The job holds a NUL character in one of its texts; remove it.',
+      );
+    }
+    return { spec, queue: await this.queues.get(spec.queue) };
+  }
+
+  private toNewJob(
+    id: string,
+    { spec, queue, files }: Received,
+    owner: string,
+    traceparent?: string,
+  ): NewJob {
+    const inputs = inputsOf(spec, files);
+    const paths = files.flatMap((file) => file.entries?.map((entry) => entry.path) ?? [file.path]);
+    const all = [...paths, ...(spec.inputs ?? []).map((input) => input.path)];
+    const clash = pathClash(all);
+    if (clash) {
+      const message = clashSentence(clash);
+      throw new Problem(422, 'invalid_path', `The job is not valid: ${message}.`, {
+        errors: [{ path: 'inputs', message }],
+      });
+    }
+    return {
+      id,
+      owner,
+      queue: spec.queue,
+      name: spec.name,
+      hold: spec.hold ?? false,
+      delay: spec.delay ?? 0,
+      ttl: spec.ttl ?? queue.settings.ttl,
+      priority: spec.priority,
+      losses: this.config.losses,
+      spec: effectiveSpec(spec, queue.settings, new Set(all)),
+      inputs,
+      labels: spec.labels ?? {},
+      callback: spec.callback ?? null,
+      traceparent,
+    };
+  }
+
+  private async refuseWhenFull({ name, settings: { maxQueued } }: Queue): Promise<void> {
+    if (maxQueued === undefined) return;
+    const row = await this.database.one<{ waiting: number }>(
+      'SELECT coalesce(sum(waiting), 0)::integer AS waiting FROM lanes WHERE queue = $1',
+      [name],
+    );
+    if (row!.waiting < maxQueued) return;
+    throw new Problem(
+      503,
+      'queue_full',
+      `The queue ${name} holds the ${maxQueued} waiting jobs that it may; submit again later.`,
+      { headers: { 'retry-after': '10' } },
+    );
+  }
+
+  private commit(job: NewJob, hash: string, held: HeldKey | undefined): Promise<MovedJob> {
+    if (!held) return this.lifecycle.submit(job);
+    return this.database.transaction(async (statements) => {
+      const moved = await this.lifecycle.submit(job, statements);
+      await held.complete(statements, hash, job.id, viewOf(moved));
+      return moved;
+    });
+  }
+}
+
+function inputsOf(spec: JobSpec, files: readonly StoredInput[]): StoredInputFile[] {
+  const inline = (spec.inputs ?? []).map(({ path, content, executable }) => ({
+    path,
+    content,
+    size: Buffer.byteLength(content),
+    ...(executable === undefined ? {} : { executable }),
+  }));
+  const stored = files.map(({ path, size, sha256, archive }, index) => ({
+    path,
+    size,
+    sha256,
+    index,
+    ...(archive ? { archive } : {}),
+  }));
+  return [...inline, ...stored];
+}
+
+function viewOf(moved: MovedJob): JobView {
+  return toJobView({ ...moved, last: null });
+}
+
+function hashOf(job: unknown, files: readonly StoredInput[]): string {
+  const parts = [job, ...files.map(({ path, sha256, archive }) => [path, sha256, archive ?? null])];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}

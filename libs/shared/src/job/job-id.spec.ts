@@ -1,0 +1,13 @@
+import { z } from 'zod';
+import { newJobId } from './job-id.js';
+
+describe('newJobId', () => {
+  it('makes version 7 UUIDs that carry the time', () => {
+    const before = Date.now();
+    const id = newJobId();
+    expect(z.uuidv7().safeParse(id).success).toBe(true);
+    const made = Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);
+    expect(made).toBeGreaterThanOrEqual(before);
+    expect(made).toBeLessThanOrEqual(Date.now());
+  });
+});
