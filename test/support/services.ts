@@ -2,6 +2,7 @@ import path from 'node:path';
 import { migrateUrl } from '../../apps/gateway/src/database/migrate.js';
 import { databaseUrl, runOnce, TEMPLATE_DATABASE } from './postgres.js';
 import { startTestPostgres } from './postgres-server.js';
+import { startRabbitMq } from './rabbitmq.js';
 
 /** Postgres and RabbitMQ of one test run; each process of the run finds them in its environment. */
 
@@ -34,9 +35,6 @@ async function startDatabase(root: string): Promise<void> {
 }
 
 async function startBroker(): Promise<void> {
-  const { existsSync } = await import('node:fs');
-  if (!existsSync('test/support/rabbitmq.ts')) return;
-  const { startRabbitMq } = (await import('./rabbitmq' + '.js')) as any;
   const broker = await startRabbitMq();
   started.push(broker);
   process.env.LABHAND_RUN_AMQP_URL = broker.url;
