@@ -1,0 +1,84 @@
+import { spawn } from 'node:child_process';
+import type { StartedTestContainer } from 'testcontainers';
+import {
+  adminUrl,
+  amqpUrl,
+  newAddress,
+  untilReady,
+  type RabbitMq,
+  type RabbitMqAddress,
+} from './rabbitmq-access.js';
+
+const IMAGE = 'rabbitmq:4-management';
+
+/** @throws {Error} no Docker engine answers, or the image cannot be had */
+export async function startDockerRabbitMq(): Promise<RabbitMq> {
+  const { getContainerRuntimeClient } = await import('testcontainers');
+  const client = await getContainerRuntimeClient().catch((error: unknown) => {
+    throw new Error('no Docker engine answers', { cause: error });
+  });
+  const address = await newAddress();
+  let container = await runContainer(address);
+  let wiped = false;
+  const host = container.getHost();
+  const handle = () => client.container.getById(container.getId());
+  const url = amqpUrl(host, address);
+  const admin = adminUrl(host, address);
+  const ready = () => untilReady(url, admin, () => undefined);
+  await ready();
+  return {
+    kind: 'docker',
+    url,
+    adminUrl: admin,
+    kill: async () => void (await handle().kill()),
+    async wipe() {
+      await handle().remove({ force: true, v: true });
+      wiped = true;
+    },
+    async startAgain() {
+      if (wiped) container = await runContainer(address);
+      else await handle().start();
+      wiped = false;
+      await ready();
+    },
+    async stop() {
+      if (!wiped) await handle().remove({ force: true, v: true });
+    },
+  };
+}
+
+async function runContainer({
+  user,
+  password,
+  port,
+  adminPort,
+}: RabbitMqAddress): Promise<StartedTestContainer> {
+  const { GenericContainer, Wait } = await import('testcontainers');
+  // The helper that cleans up after killed test runs is one more image to fetch; a guard of ours does it.
+  process.env.TESTCONTAINERS_RYUK_DISABLED ??= 'true';
+  try {
+    const container = await new GenericContainer(IMAGE)
+      .withEnvironment({ RABBITMQ_DEFAULT_USER: user, RABBITMQ_DEFAULT_PASS: password })
+      .withExposedPorts({ container: 5672, host: port }, { container: 15672, host: adminPort })
+      // `untilReady` knows better than a line in a log.
+      .withWaitStrategy(Wait.forLogMessage(/RabbitMQ/))
+      .start();
+    removeAfterDeath(container.getId());
+    return container;
+  } catch (error) {
+    throw new Error(`the image ${IMAGE} cannot be had or run (${(error as Error).message})`, {
+      cause: error,
+    });
+  }
+}
+
+/** A test run that is killed ends the pipe, and with it the container. */
+function removeAfterDeath(id: string): void {
+  const guard = spawn('sh', ['-c', `cat >/dev/null; docker rm -f -v ${id}`], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+  guard.on('error', () => undefined);
+  guard.unref();
+  (guard.stdin as unknown as { unref(): void }).unref();
+}
