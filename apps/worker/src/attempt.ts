@@ -1,0 +1,154 @@
+import { Logger } from '@nestjs/common';
+import type { ClaimedJob, Outcome } from '#shared/messages/messages.js';
+import { AttemptFailure } from './attempt-failure.js';
+import { AttemptEnded, type Attempts, type HeldAttempt } from './attempts.js';
+import { StaleAttemptError, type FilesClient } from './files-client.js';
+import { reportOutcome } from './finish.js';
+import type { GatewayLink } from './gateway-link.js';
+import { handBack } from './hand-back.js';
+import { placeInputs } from './inputs.js';
+import type { Launcher } from './launcher.js';
+import { takeSnapshot, type Snapshot } from './output-files.js';
+import { packOutputs, type PackedOutputs } from './outputs.js';
+import { neverRan, runCommand, type Ran } from './run.js';
+import type { Spool, SpoolEntry, SpoolFolder, Upload } from './spool.js';
+import { CANCELED, type Verdict } from './verdict.js';
+import type { Workspace, Workspaces } from './workspace.js';
+
+/** What the steps of an attempt work with. */
+export interface AttemptTools {
+  readonly workerId: string;
+  readonly ownEnvironment: Readonly<Record<string, string>>;
+  readonly attempts: Attempts;
+  readonly spool: Spool;
+  readonly workspaces: Workspaces;
+  readonly files: FilesClient;
+  readonly launcher: Launcher;
+  readonly link: GatewayLink;
+}
+
+const logger = new Logger('attempt');
+
+/** Takes a claimed job to its end; never rejects. */
+export async function attemptJob(job: ClaimedJob, tools: AttemptTools): Promise<void> {
+  const held = tools.attempts.hold(job);
+  try {
+    const entry = await carryOut(job, held, tools);
+    tools.spool.write(held.key, entry);
+    await tools.workspaces.remove(held.key).catch(warn);
+    await bringToGateway(held, entry, tools);
+  } catch (error) {
+    await giveUp(held, error, tools);
+  } finally {
+    tools.attempts.letGo(held);
+  }
+}
+
+/** Reports an outcome that stands in the spool; what a drain interrupts stays there for the next start. */
+export async function bringToGateway(
+  held: HeldAttempt,
+  entry: SpoolEntry,
+  tools: AttemptTools,
+): Promise<void> {
+  try {
+    await reportOutcome(held, entry, tools);
+  } catch (error) {
+    if (error instanceof AttemptEnded && error.ending === 'drain') return;
+    if (!(error instanceof AttemptEnded)) throw error;
+  }
+  await tools.spool.remove(held.key);
+}
+
+/** The steps of an attempt, from its claim to an outcome. */
+async function carryOut(job: ClaimedJob, held: HeldAttempt, tools: AttemptTools): Promise<SpoolEntry> {
+  const startedAt = new Date();
+  const spool = tools.spool.open(held.key);
+  const workspace = tools.workspaces.create(held.key);
+  try {
+    await placeInputs(job, workspace, spool, tools.files, held.stopped);
+    const before = await takeSnapshot(workspace.directory);
+    const ran = await runCommand(job, held, workspace, spool, tools);
+    const packed = await keepOutputs(job, held, workspace, before, spool);
+    return conclude(job, ran, packed);
+  } catch (error) {
+    held.commandIsOver();
+    return conclude(job, neverRan(verdictBeforeRun(error), startedAt), NOTHING_PACKED);
+  }
+}
+
+interface KeptOutputs extends PackedOutputs {
+  readonly failure?: AttemptFailure;
+}
+
+const NOTHING_PACKED: KeptOutputs = { summary: null };
+
+/** Files are kept however the command ended; that they cannot be is part of the outcome. */
+async function keepOutputs(
+  job: ClaimedJob,
+  held: HeldAttempt,
+  workspace: Workspace,
+  before: Snapshot,
+  spool: SpoolFolder,
+): Promise<KeptOutputs> {
+  try {
+    return await packOutputs(workspace.directory, before, job.outputs, spool, held.taken);
+  } catch (failure) {
+    if (failure instanceof AttemptFailure) return { ...NOTHING_PACKED, failure };
+    throw failure;
+  }
+}
+
+function conclude(job: ClaimedJob, ran: Ran, kept: KeptOutputs): SpoolEntry {
+  const outcome: Outcome = {
+    ...judge(ran.verdict, kept),
+    ...ran.figures,
+    usage: {
+      ...ran.usage,
+      inputBytes: job.inputs.reduce((sum, input) => sum + input.size, 0),
+      outputBytes: kept.summary?.bytes ?? 0,
+    },
+    outputs: kept.summary,
+  };
+  const uploads: Upload[] = kept.summary ? ['outputs.zip', 'outputs.json'] : [];
+  if (!outcome.stdout.whole) uploads.push('stdout');
+  if (!outcome.stderr.whole) uploads.push('stderr');
+  return { jobId: job.jobId, attempt: job.attempt, filesToken: job.filesToken, uploads, outcome };
+}
+
+/** A command that failed keeps its own reason; one that succeeded fails by what became of its files. */
+function judge(verdict: Verdict, { failure, note }: KeptOutputs): Verdict {
+  const message = [verdict.message, failure?.message, note].filter(Boolean).join(' ').slice(0, 4000);
+  const told = message === '' ? verdict : { ...verdict, message };
+  if (!failure || verdict.state !== 'succeeded') return told;
+  return { ...told, state: 'failed', reason: failure.reason };
+}
+
+/** @throws what is no outcome of the job: it was taken away, or the worker itself is at fault */
+function verdictBeforeRun(error: unknown): Verdict {
+  if (error instanceof AttemptFailure) {
+    return { state: 'failed', reason: error.reason, message: error.message.slice(0, 4000) };
+  }
+  if (error instanceof AttemptEnded && error.ending === 'cancel') return CANCELED;
+  throw error;
+}
+
+/** The attempt has no outcome: it belongs to somebody else, or the job is handed back. */
+async function giveUp(held: HeldAttempt, error: unknown, tools: AttemptTools): Promise<void> {
+  await tools.workspaces.remove(held.key).catch(warn);
+  await tools.spool.remove(held.key).catch(warn);
+  if (error instanceof StaleAttemptError) {
+    logger.warn(`The attempt ${held.key} is dropped: ${error.message}.`);
+  } else if (error instanceof AttemptEnded) {
+    if (error.ending === 'drain') await handBack(held, 'drain', tools);
+  } else {
+    logger.error(
+      `The attempt ${held.key} is handed back: ${(error as Error).message}`,
+      (error as Error).stack,
+    );
+    await handBack(held, 'worker_died', tools, held.taken);
+  }
+}
+
+function warn(error: Error): void {
+  logger.warn(`Something of an attempt is left on the disk: ${error.message}`);
+}

@@ -1,0 +1,102 @@
+import type { AttemptRef } from '#shared/messages/messages.js';
+import type { ProcessTree } from './launcher.js';
+
+/**
+ * Why an attempt is ended from outside. `cancel`: its outcome is `canceled`. `drain`: handed back. `abandon`: it
+ * belongs to somebody else by now, nothing is said of it.
+ */
+export type Ending = 'cancel' | 'drain' | 'abandon';
+
+/** Thrown through the steps of an attempt that is ended from outside. */
+export class AttemptEnded extends Error {
+  constructor(readonly ending: Ending) {
+    super(`the attempt was ended (${ending})`);
+  }
+}
+
+/** An attempt that this worker holds the lease of, from its claim until the gateway has recorded its end. */
+export class HeldAttempt implements AttemptRef {
+  readonly jobId: string;
+  readonly attempt: number;
+  /** Names its folders. */
+  readonly key: string;
+  private readonly stopper = new AbortController();
+  private readonly taker = new AbortController();
+  private tree?: ProcessTree;
+  private over = false;
+
+  constructor(ref: AttemptRef) {
+    this.jobId = ref.jobId;
+    this.attempt = ref.attempt;
+    this.key = attemptKey(ref);
+  }
+
+  /** Aborted by every ending: nothing more is prepared or run. Its reason is an AttemptEnded. */
+  get stopped(): AbortSignal {
+    return this.stopper.signal;
+  }
+
+  /** Aborted when nothing more is to be reported either: by a drain or because it was abandoned. */
+  get taken(): AbortSignal {
+    return this.taker.signal;
+  }
+
+  /** Hands over the command's processes; they are ended at once when the attempt has been ended before. */
+  runs(tree: ProcessTree): void {
+    this.tree = tree;
+    if (this.stopped.aborted) tree.end();
+  }
+
+  /** From here on a cancel comes too late: the outcome stands. */
+  commandIsOver(): void {
+    this.tree = undefined;
+    this.over = true;
+  }
+
+  /** Ending again the same way does nothing. */
+  end(ending: Ending): void {
+    if (ending === 'cancel' && this.over) return;
+    const ended = new AttemptEnded(ending);
+    this.stopper.abort(ended);
+    if (ending !== 'cancel') this.taker.abort(ended);
+    this.tree?.end();
+  }
+
+  /** Leaves the command no grace. */
+  kill(): void {
+    this.tree?.kill();
+  }
+}
+
+/** All attempts that this worker holds. */
+export class Attempts {
+  private readonly held = new Map<string, HeldAttempt>();
+
+  hold(ref: AttemptRef): HeldAttempt {
+    const attempt = new HeldAttempt(ref);
+    this.held.set(attempt.key, attempt);
+    return attempt;
+  }
+
+  letGo(attempt: HeldAttempt): void {
+    this.held.delete(attempt.key);
+  }
+
+  find(ref: AttemptRef): HeldAttempt | undefined {
+    return this.held.get(attemptKey(ref));
+  }
+
+  all(): HeldAttempt[] {
+    return [...this.held.values()];
+  }
+}
+
+export function attemptKey({ jobId, attempt }: AttemptRef): string {
+  return `${jobId}-${attempt}`;
+}
+
+/** The attempt of a folder's name; undefined when it is no attempt's. */
+export function parseAttemptKey(key: string): AttemptRef | undefined {
+  const match = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([1-9]\d*)$/.exec(key);
+  return match?.[1] ? { jobId: match[1], attempt: Number(match[2]) } : undefined;
+}

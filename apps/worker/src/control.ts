@@ -1,0 +1,20 @@
+import { Controller } from '@nestjs/common';
+import { EventPattern, Payload } from '@nestjs/microservices';
+import type { AttemptRef } from '#shared/messages/messages.js';
+import { Attempts } from './attempts.js';
+
+/** What gateways order of this worker. Orders for attempts that it does not hold are late ones: nothing to do. */
+@Controller()
+export class Control {
+  constructor(private readonly attempts: Attempts) {}
+
+  @EventPattern<string>('cancel')
+  cancel(@Payload() ref: AttemptRef): void {
+    this.attempts.find(ref)?.end('cancel');
+  }
+
+  @EventPattern<string>('abandon')
+  abandon(@Payload() ref: AttemptRef): void {
+    this.attempts.find(ref)?.end('abandon');
+  }
+}

@@ -1,0 +1,61 @@
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+
+export interface ProgressMark {
+  /** 0 to 100. */
+  readonly percent: number;
+  readonly message?: string;
+}
+
+const TAIL_BYTES = 4096;
+const MAX_MESSAGE = 500;
+
+/** The last whole mark in `text`: lines such as `42 minimising`; undefined when no line is one. */
+export function parseProgress(text: string): ProgressMark | undefined {
+  for (const line of text.split('\n').reverse()) {
+    const match = /^\s*(\d+(?:\.\d+)?)\s*%?(?:\s+(.*\S))?\s*$/.exec(line);
+    if (!match) continue;
+    const percent = Math.min(100, Number(match[1]));
+    return match[2] ? { percent, message: match[2].slice(0, MAX_MESSAGE) } : { percent };
+  }
+  return undefined;
+}
+
+/** Follows the file that a command writes its progress to, and tells of each change. */
+export class ProgressFollower {
+  private seen = '';
+
+  constructor(
+    private readonly file: string,
+    private readonly tell: (mark: ProgressMark) => void,
+  ) {}
+
+  look(): void {
+    const mark = parseProgress(readTail(this.file));
+    if (!mark) return;
+    const told = JSON.stringify(mark);
+    if (told === this.seen) return;
+    this.seen = told;
+    this.tell(mark);
+  }
+}
+
+/** The command owns the file: a link or a pipe in its place must neither be followed nor block the worker. */
+function readTail(file: string): string {
+  let fd: number;
+  try {
+    fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch {
+    return '';
+  }
+  try {
+    const stats = fstatSync(fd);
+    if (!stats.isFile()) return '';
+    const tail = Buffer.alloc(Math.min(TAIL_BYTES, stats.size));
+    const read = readSync(fd, tail, 0, tail.length, stats.size - tail.length);
+    return tail.toString('utf8', 0, read);
+  } catch {
+    return '';
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,65 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { attemptKey } from './attempts.js';
+import { bringToGateway, type AttemptTools } from './attempt.js';
+import { handBack } from './hand-back.js';
+import { TOOLS } from './tokens.js';
+import type { SpoolEntry } from './spool.js';
+import type { AttemptRef } from '#shared/messages/messages.js';
+
+/** Deals with what the last run of a worker on this state directory left behind. */
+@Injectable()
+export class Recovery {
+  private readonly logger = new Logger('recovery');
+  private readonly underWay = new Set<Promise<void>>();
+  private entries: SpoolEntry[] = [];
+  private dead: AttemptRef[] = [];
+
+  constructor(@Inject(TOOLS) private readonly tools: AttemptTools) {}
+
+  /** Reads the spool and clears the workspaces; nothing is sent yet. */
+  async look(): Promise<void> {
+    const { entries, dead } = this.tools.spool.leftovers();
+    this.entries = entries;
+    this.dead = dead;
+    for (const ref of [...entries, ...dead]) await this.tools.workspaces.remove(attemptKey(ref));
+  }
+
+  /** Reports what was found, beside the worker's other work. */
+  start(): void {
+    for (const entry of this.entries) this.track(this.sendAgain(entry));
+    for (const ref of this.dead) this.track(this.reportDead(ref));
+    this.entries = [];
+    this.dead = [];
+  }
+
+  /** Resolves when nothing is being reported. */
+  async idle(): Promise<void> {
+    await Promise.all(this.underWay);
+  }
+
+  private async sendAgain(entry: SpoolEntry): Promise<void> {
+    const held = this.tools.attempts.hold(entry);
+    held.commandIsOver();
+    this.logger.log(`The outcome of the attempt ${held.key} is sent again.`);
+    try {
+      await bringToGateway(held, entry, this.tools);
+    } finally {
+      this.tools.attempts.letGo(held);
+    }
+  }
+
+  private async reportDead(ref: AttemptRef): Promise<void> {
+    this.logger.warn(`The attempt ${attemptKey(ref)} died with the last run of this worker.`);
+    await handBack(ref, 'worker_died', this.tools);
+    await this.tools.spool.remove(attemptKey(ref));
+  }
+
+  private track(work: Promise<void>): void {
+    const tracked = work
+      .catch((error: Error) =>
+        this.logger.error(`What the last run left cannot be reported: ${error.message}`),
+      )
+      .finally(() => this.underWay.delete(tracked));
+    this.underWay.add(tracked);
+  }
+}

@@ -1,0 +1,56 @@
+import { Controller, Inject, Logger } from '@nestjs/common';
+import { Ctx, EventPattern, Payload } from '@nestjs/microservices';
+import { ChannelContext } from '#shared/channel/channel-context.js';
+import { withLogContext } from '#shared/logging/log-context.js';
+import type { MessageBody } from '#shared/messages/messages.js';
+import { attemptJob, type AttemptTools } from './attempt.js';
+import { claimJob } from './claim.js';
+import { Drain } from './drain.js';
+import { handBack } from './hand-back.js';
+import { TOOLS } from './tokens.js';
+
+/**
+ * A broker closes the channel of a ticket that is held for half an hour. A ticket protects nothing, the lease
+ * does: a slot that is busy for longer than this lets go of it.
+ */
+const TICKET_HELD_MS = 10 * 60_000;
+
+/** A ticket under way is a busy slot; the broker hands out no more of them than there are slots. */
+@Controller()
+export class Slots {
+  private readonly logger = new Logger('slots');
+
+  constructor(
+    @Inject(TOOLS) private readonly tools: AttemptTools,
+    private readonly drain: Drain,
+  ) {}
+
+  @EventPattern<string>('ticket')
+  async serve(@Payload() { queue }: MessageBody<'ticket'>, @Ctx() context: ChannelContext): Promise<void> {
+    const release = setTimeout(() => void context.release(), TICKET_HELD_MS);
+    try {
+      await this.serveOne(queue);
+    } finally {
+      clearTimeout(release);
+    }
+  }
+
+  private async serveOne(queue: string): Promise<void> {
+    const job = await this.claim(queue);
+    if (!job) return;
+    await withLogContext({ jobId: job.jobId, attempt: job.attempt }, () =>
+      this.drain.draining ? handBack(job, 'drain', this.tools) : attemptJob(job, this.tools),
+    );
+  }
+
+  /** A claim that was sent is answered before a drain ends, lest its job waits for a lease that nobody holds. */
+  private async claim(queue: string) {
+    if (this.drain.draining) return undefined;
+    try {
+      return await claimJob(queue, this.tools, this.drain.over);
+    } catch (error) {
+      this.logger.warn(`A claim in ${queue} had no answer: ${(error as Error).message}`);
+      return undefined;
+    }
+  }
+}

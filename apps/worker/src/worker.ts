@@ -1,0 +1,110 @@
+import type { INestMicroservice } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { CONTROL_EXCHANGE, controlKey, ticketsQueue } from '#shared/amqp/topology.js';
+import type { Broker } from '#shared/channel/broker.js';
+import { ChannelClient } from '#shared/channel/channel-client.js';
+import { ChannelServer, type Subscription } from '#shared/channel/channel-server.js';
+import { Attempts } from './attempts.js';
+import { Drain } from './drain.js';
+import { FilesClient } from './files-client.js';
+import { GatewayLink } from './gateway-link.js';
+import { Health } from './health.js';
+import { Heartbeat } from './heartbeat.js';
+import type { Launcher } from './launcher.js';
+import { Recovery } from './recovery.js';
+import { Registration } from './registration.js';
+import { Spool } from './spool.js';
+import { CONTROL_SUBSCRIPTION, ticketSubscription } from './subscriptions.js';
+import { keptWorkerId } from './worker-id.js';
+import type { WorkerSettings } from './worker.config.js';
+import { WorkerModule } from './worker.module.js';
+import { Workspaces } from './workspace.js';
+
+/** A worker that is put together but not started. */
+export class Worker {
+  private closing = false;
+
+  constructor(
+    readonly id: string,
+    private readonly app: INestMicroservice,
+    private readonly broker: Broker,
+    private readonly launcher: Launcher,
+  ) {}
+
+  /** Resolves when tickets are taken, or when closed before; waits for broker and gateway as long as it takes. */
+  async start(): Promise<void> {
+    try {
+      await this.begin();
+    } catch (error) {
+      if (!this.closing) throw error;
+    }
+  }
+
+  /** Drains and stops; the broker is left to whoever made it. */
+  async close(): Promise<void> {
+    this.closing = true;
+    await this.app.close();
+    await this.launcher.close();
+  }
+
+  /** Cuts a drain short. */
+  hurry(): void {
+    this.app.get(Drain).hurry();
+  }
+
+  private async begin(): Promise<void> {
+    await this.app.init();
+    await this.app.get(Health).start();
+    await this.app.get(Recovery).look();
+    await this.broker.connect();
+    const { heartbeatSeconds } = await this.app.get(Registration).register();
+    this.app.get(Recovery).start();
+    this.app.get(Heartbeat).start(heartbeatSeconds);
+    await this.app.listen();
+  }
+}
+
+/** Puts a worker together on a broker and a launcher; the launcher is closed with it. */
+export async function createWorker(
+  settings: WorkerSettings,
+  broker: Broker,
+  { launcher }: { launcher: Launcher },
+): Promise<Worker> {
+  const workerId = settings.workerId ?? keptWorkerId(settings.stateDir);
+  const server = new ChannelServer(broker, subscriptions(settings, workerId));
+  const app = await NestFactory.createMicroservice(
+    WorkerModule.of({
+      settings,
+      broker,
+      server,
+      tools: {
+        workerId,
+        ownEnvironment: settings.jobEnvironment,
+        attempts: new Attempts(),
+        spool: new Spool(settings.stateDir),
+        workspaces: new Workspaces(settings.workDir),
+        files: new FilesClient(settings.gatewayUrl),
+        launcher,
+        link: new GatewayLink(new ChannelClient(broker), broker),
+      },
+    }),
+    { strategy: server, bufferLogs: false },
+  );
+  return new Worker(workerId, app, broker, launcher);
+}
+
+function subscriptions(settings: WorkerSettings, workerId: string): Subscription[] {
+  const tickets = Object.entries(settings.queues).map(([queue, slots]) => ({
+    name: ticketSubscription(queue),
+    source: { queue: ticketsQueue(queue) },
+    consumers: slots,
+    prefetch: 1,
+  }));
+  const control = {
+    name: CONTROL_SUBSCRIPTION,
+    source: { exchange: CONTROL_EXCHANGE.name, keys: [controlKey(workerId)] },
+    consumers: 1,
+    prefetch: 100,
+  };
+  return [...tickets, control];
+}
