@@ -38,4 +38,5 @@ async function startBroker(): Promise<void> {
   const broker = await startRabbitMq();
   started.push(broker);
   process.env.LABHAND_RUN_AMQP_URL = broker.url;
+  process.env.LABHAND_RUN_AMQP_ADMIN_URL = broker.adminUrl;
 }
