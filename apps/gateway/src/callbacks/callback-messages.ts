@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { CallbackMessage } from './callback-sender.js';
+import { messageId, messageType } from './delivery-view.js';
 import type { DueDelivery } from './due-deliveries.js';
 import { JobViews } from './job-views.js';
 import { SigningSecrets } from './signing-secrets.js';
@@ -17,9 +18,9 @@ export class CallbackMessages {
     const data = await this.jobs.view(delivery.jobId);
     if (!data) return undefined;
     return {
-      id: `evt_${delivery.eventId}`,
+      id: messageId(delivery.eventId),
       url: delivery.url,
-      body: JSON.stringify({ type: `job.${delivery.eventState}`, timestamp: delivery.eventAt, data }),
+      body: JSON.stringify({ type: messageType(delivery.eventState), timestamp: delivery.eventAt, data }),
       secrets: delivery.jobSecret === null ? await this.secrets.current() : [delivery.jobSecret],
     };
   }

@@ -24,8 +24,9 @@ export class CallbackSettings {
   /** Milliseconds that a stopping gateway waits for answers before it hands the tries back. */
   readonly stopGraceMs: number = 5_000;
 
+  /** @param given what differs from the defaults; undefined does not */
   constructor(given: Partial<CallbackSettings> = {}) {
-    Object.assign(this, given);
+    Object.assign(this, Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)));
     if (this.holdMs <= this.timeoutMs) {
       throw new Error(
         `callbacks: holdMs (${this.holdMs}) has to be longer than timeoutMs (${this.timeoutMs}), or a try would be made twice at once`,
