@@ -189,3 +189,14 @@ export type AttemptRef = MessageBody<'cancel'>;
 export type ClaimReply = z.infer<typeof claimReply>;
 export type RecordedReply = z.infer<typeof recordedReply>;
 export type RegisterReply = z.infer<typeof registerReply>;
+
+/** What answers each request. */
+export const REPLIES = {
+  claim: claimReply,
+  finished: recordedReply,
+  lost: recordedReply,
+  register: registerReply,
+} as const;
+
+export type RequestType = keyof typeof REPLIES;
+export type Reply<T extends RequestType> = z.infer<(typeof REPLIES)[T]>;
