@@ -65,7 +65,7 @@ export class Leases {
       if (current && !cancel) continue;
       await this.channel.tell(current ? 'cancel' : 'abandon', { jobId, attempt }, workerId);
       if (!current)
-        this.logger.warn({ message: 'its worker is told to end a stale attempt', jobId, attempt });
+        this.logger.warn('its worker is told to end a stale attempt', { jobId, attempt });
     }
   }
 
@@ -79,11 +79,8 @@ export class Leases {
     try {
       const moved = await this.lifecycle.reclaim();
       for (const job of moved) {
-        this.logger.warn({
-          message: `lease ran out, the job is ${job.state}`,
-          jobId: job.id,
-          attempt: job.attempt,
-        });
+        this.logger.warn(`lease ran out, the job is ${job.state}`, { jobId: job.id,
+          attempt: job.attempt });
       }
       await this.aftermath.of(moved);
     } catch (error) {

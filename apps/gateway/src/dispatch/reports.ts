@@ -58,12 +58,12 @@ export class Reports {
     already: string,
   ): Promise<RecordedReply> {
     if (moved) {
-      if (isFinal(moved.state)) this.logger.log({ message: `job is ${moved.state}`, jobId, attempt });
+      if (isFinal(moved.state)) this.logger.log(`job is ${moved.state}`, { jobId, attempt });
       return { status: 'recorded' };
     }
     const before = await this.database.one(already, [jobId, attempt, workerId]);
     if (before) return { status: 'recorded' };
-    this.logger.warn({ message: 'a report of an attempt that is not current was refused', jobId, attempt });
+    this.logger.warn('a report of an attempt that is not current was refused', { jobId, attempt });
     return { status: 'refused' };
   }
 }

@@ -1,8 +1,9 @@
-import { jobSpec, queueSettings, type JobSpecInput, type QueueSettings } from '#shared/job/job-spec.js';
+import { z } from 'zod';
+import { jobSpec, queueSettings, type JobSpecInput } from '#shared/job/job-spec.js';
 import type { Problem } from '../http/problem.js';
 import { effectiveSpec } from './effective-spec.js';
 
-const resolve = (job: JobSpecInput, queue: Partial<QueueSettings> = {}, paths: string[] = []) =>
+const resolve = (job: JobSpecInput, queue: z.input<typeof queueSettings> = {}, paths: string[] = []) =>
   effectiveSpec(jobSpec.parse(job), queueSettings.parse(queue), new Set(paths));
 
 function faultOf(work: () => unknown): string | undefined {
@@ -26,7 +27,7 @@ describe('effectiveSpec', () => {
     expect(resolve({}, {}, ['run.sh']).command).toEqual(['/bin/sh', 'run.sh']);
   });
   it('refuses what the policy forbids, naming the field', () => {
-    const fixed = { policy: 'fixed', command: ['blast'] } as const;
+    const fixed = { policy: 'fixed' as const, command: ['blast'] };
     expect(faultOf(() => resolve({ command: ['sh'] }, fixed))).toBe('command');
     expect(faultOf(() => resolve({ env: { A: '1' } }, fixed))).toBe('env');
     expect(faultOf(() => resolve({ command: ['sh'] }, { policy: 'script' }, ['run.sh']))).toBe('command');

@@ -51,7 +51,7 @@ export class JobControl {
   /** Lost on the way it costs a heartbeat: the answer to the next one says it again. */
   private tellWorker({ id: jobId, attempt, worker_id }: MovedJob): void {
     this.channel.tell('cancel', { jobId, attempt }, worker_id!).catch((error: Error) => {
-      this.logger.debug({ message: `its worker was not told to cancel: ${error.message}`, jobId, attempt });
+      this.logger.debug(`its worker was not told to cancel: ${error.message}`, { jobId, attempt });
     });
   }
 

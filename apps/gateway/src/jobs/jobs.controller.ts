@@ -1,22 +1,45 @@
 import { Controller, Get, Headers, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
-import { ApiTags } from '@nestjs/swagger';
+import { ApiBody, ApiConsumes, ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { SchemaObject } from '@nestjs/swagger/dist/interfaces/open-api-spec.interface.js';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { seconds } from '#shared/job/job-spec.js';
+import { jobSpec, seconds } from '#shared/job/job-spec.js';
 import { isFinal } from '#shared/job/job-state.js';
 import { CurrentViewer, type Viewer } from '../auth/viewer.js';
 import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
+import { ApiQueryOf } from '../http/api-query.js';
+import { requestSchema, responseSchema, schemaRef } from '../http/api-schemas.js';
 import { clientGone } from '../http/client-gone.js';
 import { parseQuery } from '../http/validate.js';
 import { JobControl } from './job-control.js';
 import { jobFilter, JobQueries } from './job-queries.js';
-import type { JobView } from './job-view.js';
+import { jobView, type JobView } from './job-view.js';
 import { JobWaiting } from './job-waiting.js';
 import { preferredWait } from './prefer.js';
 import { Submissions } from './submissions.js';
 
-const waitQuery = z.strictObject({ wait: seconds.optional() });
+const waitQuery = z.strictObject({
+  wait: seconds.optional().describe('Answer once the job is final, or after this many seconds'),
+});
+
+const JOB = { description: 'The job', schema: responseSchema('Job', jobView) };
+const JOBS = {
+  description: 'A page, newest first; `next` is the cursor of the following one',
+  schema: responseSchema('JobPage', z.object({ jobs: z.array(jobView), next: z.uuid().optional() })),
+};
+requestSchema('JobSpec', jobSpec);
+
+/** The multipart form, whose parts the JSON Schema of a job alone cannot show. */
+const FORM: SchemaObject = {
+  type: 'object',
+  required: ['job'],
+  properties: {
+    job: schemaRef('JobSpec'),
+    file: { type: 'array', items: { type: 'string', format: 'binary' } },
+    archive: { type: 'array', items: { type: 'string', format: 'binary' } },
+  },
+};
 
 @ApiTags('jobs')
 @Controller('v1/jobs')
@@ -31,6 +54,15 @@ export class JobsController {
 
   /** Takes a job: 202, or with `Prefer: wait=N` 200 when it ended in time. */
   @Post()
+  @ApiOperation({
+    summary: 'Submit a job, as JSON or with files as multipart: part "job" first, then "file" and "archive"',
+  })
+  @ApiHeader({ name: 'Prefer', description: 'wait=30: answer with the finished job if it ends in that time' })
+  @ApiHeader({ name: 'Idempotency-Key', description: 'The same key and body again get the first reply' })
+  @ApiConsumes('application/json', 'multipart/form-data')
+  @ApiBody({ schema: { anyOf: [schemaRef('JobSpec'), FORM] } })
+  @ApiResponse({ status: 200, ...JOB, description: 'It ended while you waited' })
+  @ApiResponse({ status: 202, ...JOB, description: 'It is accepted; Location names it' })
   async submit(
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
@@ -51,6 +83,9 @@ export class JobsController {
   }
 
   @Get()
+  @ApiOperation({ summary: 'List jobs' })
+  @ApiQueryOf(jobFilter)
+  @ApiResponse({ status: 200, ...JOBS })
   list(
     @Query() query: unknown,
     @CurrentViewer() viewer: Viewer,
@@ -60,6 +95,9 @@ export class JobsController {
 
   /** The job; with `?wait=30` once it is final, or as it is after that many seconds. */
   @Get(':id')
+  @ApiOperation({ summary: 'Read a job, or wait for its end' })
+  @ApiQueryOf(waitQuery)
+  @ApiResponse({ status: 200, ...JOB })
   async read(
     @Param('id') id: string,
     @Query() query: unknown,
@@ -81,18 +119,24 @@ export class JobsController {
 
   @Post(':id/cancel')
   @HttpCode(200)
+  @ApiOperation({ summary: 'Cancel: at once while it waits; a running one is ended by its worker' })
+  @ApiResponse({ status: 200, ...JOB })
   cancel(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<JobView> {
     return this.control.cancel(id, viewer);
   }
 
   @Post(':id/hold')
   @HttpCode(200)
+  @ApiOperation({ summary: 'Hold a queued job until it is released' })
+  @ApiResponse({ status: 200, ...JOB })
   hold(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<JobView> {
     return this.control.hold(id, viewer);
   }
 
   @Post(':id/release')
   @HttpCode(200)
+  @ApiOperation({ summary: 'Release a held job' })
+  @ApiResponse({ status: 200, ...JOB })
   release(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<JobView> {
     return this.control.release(id, viewer);
   }

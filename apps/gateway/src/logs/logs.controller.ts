@@ -1,9 +1,10 @@
 import { Controller, Get, Param, Query, StreamableFile } from '@nestjs/common';
-import { ApiTags } from '@nestjs/swagger';
+import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { bytes } from '#shared/job/job-spec.js';
 import { CurrentViewer, type Viewer } from '../auth/viewer.js';
+import { ApiQueryOf } from '../http/api-query.js';
 import { parseQuery } from '../http/validate.js';
 import { JobQueries } from '../jobs/job-queries.js';
 import type { JobWithAttempts } from '../jobs/job-view.js';
@@ -24,6 +25,13 @@ export class LogsController {
 
   /** What the command wrote, as text; while it runs, what it has written so far. */
   @Get()
+  @ApiOperation({ summary: 'Read what the command wrote' })
+  @ApiQueryOf(logsQuery)
+  @ApiResponse({
+    status: 200,
+    description: 'Text',
+    content: { 'text/plain': { schema: { type: 'string' } } },
+  })
   async read(
     @Param('id') id: string,
     @Query() query: unknown,

@@ -1,15 +1,15 @@
 import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
-import { Chore } from '../chore.js';
-import { Database } from '../database/database.js';
-import { OrphanFiles } from '../files/orphan-files.js';
-import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
-import { Idempotency } from '../jobs/idempotency.js';
-import { JobLifecycle } from '../jobs/job-lifecycle.js';
-import { LiveLogs } from '../logs/live-logs.js';
-import { Workers } from '../workers/workers.js';
-import { Aftermath } from './aftermath.js';
-import { Leases } from './leases.js';
-import { Tickets } from './tickets.js';
+import { Chore } from './chore.js';
+import { Database } from './database/database.js';
+import { OrphanFiles } from './files/orphan-files.js';
+import { GATEWAY_CONFIG, type GatewayConfig } from './gateway.config.js';
+import { Idempotency } from './jobs/idempotency.js';
+import { JobLifecycle } from './jobs/job-lifecycle.js';
+import { LiveLogs } from './logs/live-logs.js';
+import { Workers } from './workers/workers.js';
+import { Aftermath } from './dispatch/aftermath.js';
+import { Leases } from './dispatch/leases.js';
+import { Tickets } from './dispatch/tickets.js';
 
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;
@@ -61,7 +61,10 @@ export class Chores implements OnApplicationBootstrap, OnModuleDestroy {
 
   private async sweepFiles(): Promise<void> {
     await this.orphans.sweep(async (ids) => {
-      const rows = await this.database.query<{ id: string }>('SELECT id FROM jobs WHERE id = ANY ($1::uuid[])', [ids]);
+      const rows = await this.database.query<{ id: string }>(
+        'SELECT id FROM jobs WHERE id = ANY ($1::uuid[])',
+        [ids],
+      );
       return new Set(rows.map((row) => row.id));
     });
   }
