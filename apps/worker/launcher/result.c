@@ -162,5 +162,5 @@ void report_ended(const char *id, const char *record, const struct result *resul
 void report_ready(void)
 {
     say("{\"answer\":\"ready\",\"protocol\":1,\"capabilities\":{\"sureEnd\":true,\"endsWithLauncher\":true,"
-        "\"usage\":true,\"noNewPrivileges\":true}}\n");
+        "\"usage\":true,\"noNewPrivileges\":true,\"closesDescriptors\":true}}\n");
 }

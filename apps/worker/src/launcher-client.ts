@@ -236,7 +236,13 @@ class LauncherProcess {
   private receive(text: string): void {
     const lines = (this.partLine + text).split('\n');
     this.partLine = lines.pop() ?? '';
-    for (const line of lines) this.take(JSON.parse(line) as Answer);
+    try {
+      for (const line of lines) this.take(JSON.parse(line) as Answer);
+    } catch (error) {
+      // Which run this was for is lost: better all of them fail than one waits for ever.
+      this.logger.warn(`The launcher's answer cannot be understood, so it is killed: ${String(error)}`);
+      this.child.kill('SIGKILL');
+    }
   }
 
   private take(answer: Answer): void {

@@ -61,7 +61,13 @@ function main(): void {
   answer({
     answer: 'ready',
     protocol: PROTOCOL,
-    capabilities: { sureEnd: false, endsWithLauncher: false, usage: false, noNewPrivileges: false },
+    capabilities: {
+      sureEnd: false,
+      endsWithLauncher: false,
+      usage: false,
+      noNewPrivileges: false,
+      closesDescriptors: false,
+    },
   });
 }
 
@@ -149,6 +155,8 @@ function start(order: Order): void {
       descriptors.push(openSync(file, 'a', 0o600));
     }
     step = `the program ${order.command[0]} could not be started`;
+    // Node has its own word for it.
+    if (order.command[0] === '') throw Object.assign(new Error('empty'), { code: 'ENOENT' });
     const child = spawn(order.command[0] as string, order.command.slice(1), {
       cwd: order.directory,
       env: order.env,
