@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 const top = fileURLToPath(new URL('..', import.meta.url));
 const NEEDED_NODE = [20, 19];
-const SOURCES = ['apps', 'libs', 'test', 'bench', 'package.json', 'tsconfig.json'];
+const SOURCES = ['apps', 'examples', 'libs', 'test', 'bench', 'package.json', 'tsconfig.json'];
 const BUILD_STAMP = path.join(top, 'dist/.labhand-build');
 
 /** Exits with a sentence when the checkout cannot be made ready. */
