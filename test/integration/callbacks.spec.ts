@@ -1,4 +1,7 @@
-import { Logger } from '@nestjs/common';
+import 'reflect-metadata';
+import { Global, Logger, Module, type DynamicModule } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -10,6 +13,11 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Webhook } from 'standardwebhooks';
 import type { DataSource } from 'typeorm';
+import { AuthModule } from '#gateway/auth/auth.module.js';
+import { Keys } from '#gateway/auth/keys.js';
+import { CallbacksController } from '#gateway/callbacks/callbacks.controller.js';
+import { createFastifyAdapter } from '#gateway/http/fastify.js';
+import { HttpModule } from '#gateway/http/http.module.js';
 import { AddressGuard, type Lookup } from '#gateway/callbacks/address-guard.js';
 import { CallbackMessages } from '#gateway/callbacks/callback-messages.js';
 import { CallbackSender } from '#gateway/callbacks/callback-sender.js';
@@ -168,7 +176,7 @@ describe('callbacks', () => {
     expect(headers).toMatchObject({
       'webhook-id': `evt_${event_id}`,
       'content-type': 'application/json',
-      'user-agent': 'labhand',
+      'user-agent': expect.stringMatching(/^labhand\/\d+\.\d+\.\d+/),
     });
     expect(row).toMatchObject({ state: 'delivered', tries: 1, last_status: 204, last_error: null });
     expect(row.finished_at).toBeInstanceOf(Date);
@@ -623,6 +631,99 @@ describe('callbacks', () => {
     });
   });
 });
+
+describe('callbacks over HTTP', () => {
+  let test: TestDatabase;
+  let dataSource: DataSource;
+  let app: NestFastifyApplication;
+  let keys: Record<'submitter' | 'operator' | 'admin', string>;
+
+  beforeAll(async () => {
+    test = await freshDatabase();
+    dataSource = await createDataSource(test.url).initialize();
+    app = await NestFactory.create<NestFastifyApplication>(
+      CallbacksApp.on(new Database(dataSource)),
+      createFastifyAdapter(),
+      { logger: false },
+    );
+    await app.init();
+    const made = app.get(Keys);
+    keys = {
+      submitter: await made.make('ada', 'submitter'),
+      operator: await made.make('op', 'operator'),
+      admin: await made.make('root', 'admin'),
+    };
+  });
+  afterAll(async () => {
+    await app.close();
+    await dataSource.destroy();
+    await test.drop();
+  });
+
+  const ask = (method: 'GET' | 'POST', url: string, role: keyof typeof keys) =>
+    app.inject({ method, url, headers: { authorization: `Bearer ${keys[role]}` } });
+
+  it('only admins read and rotate the secret', async () => {
+    for (const role of ['submitter', 'operator'] as const) {
+      expect((await ask('GET', '/v1/callbacks/secret', role)).statusCode).toBe(403);
+      expect((await ask('POST', '/v1/callbacks/secret/rotate', role)).statusCode).toBe(403);
+    }
+    const before = (await ask('GET', '/v1/callbacks/secret', 'admin')).json<object>();
+    expect(before).toEqual({ secret: expect.stringMatching(/^whsec_/) });
+    const after = (await ask('POST', '/v1/callbacks/secret/rotate', 'admin')).json<object>();
+    expect(after).toEqual({
+      secret: expect.stringMatching(/^whsec_/),
+      previous: (before as { secret: string }).secret,
+    });
+    expect((await ask('GET', '/v1/callbacks/secret', 'admin')).json()).toEqual(after);
+  });
+
+  it('any key lists its deliveries, and wrong parameters are named', async () => {
+    expect((await ask('GET', '/v1/deliveries', 'submitter')).json()).toEqual({ deliveries: [] });
+    for (const [query, path] of [
+      ['stat=due', 'stat'],
+      ['state=lost', 'state'],
+      ['limit=0', 'limit'],
+      ['cursor=1-x', 'cursor'],
+    ]) {
+      const answer = await ask('GET', `/v1/deliveries?${query}`, 'submitter');
+      expect(answer.statusCode).toBe(422);
+      expect(answer.json()).toMatchObject({ code: 'invalid_request', errors: [{ path }] });
+    }
+  });
+
+  it('replaying what is not there is 404', async () => {
+    const answer = await ask('POST', `/v1/deliveries/${randomUUID()}/replay`, 'admin');
+    expect(answer.json()).toMatchObject({ status: 404, code: 'not_found' });
+  });
+});
+
+@Global()
+@Module({})
+class CallbacksApp {
+  static on(database: Database): DynamicModule {
+    return {
+      module: CallbacksApp,
+      imports: [AuthModule, HttpModule],
+      controllers: [CallbacksController],
+      providers: [
+        { provide: Database, useValue: database },
+        { provide: CallbackSettings, useValue: new CallbackSettings() },
+        { provide: JobViews, useClass: Views },
+        ...[
+          Secrets,
+          SigningSecrets,
+          CallbackMessages,
+          CallbackSender,
+          DueDeliveries,
+          Deliveries,
+          DeliveryLog,
+        ],
+      ],
+      exports: [Database],
+    };
+  }
+}
 
 /** A port where nobody listens. */
 async function freePort(): Promise<number> {

@@ -1,3 +1,5 @@
+import { VERSION } from '../version.js';
+
 /**
  * When a try is repeated, in seconds after the one before: the schedule that Standard Webhooks recommends. The
  * first try leaves at once; with the last delay used up the delivery has failed.
@@ -10,7 +12,7 @@ export class CallbackSettings {
   readonly allowedNetworks: readonly string[] = [];
   readonly requireHttps: boolean = false;
   /** Names the sender to receivers. */
-  readonly userAgent: string = 'labhand';
+  readonly userAgent: string = `labhand/${VERSION}`;
   /** Milliseconds from connecting to the end of the answer. */
   readonly timeoutMs: number = 15_000;
   readonly retryDelays: readonly number[] = RETRY_DELAYS;
