@@ -32,35 +32,42 @@ export class AdminKey {
   async ensure({ key, file }: AdminKeyOptions): Promise<void> {
     await this.database.transaction(async (statements) => {
       await statements.query('SELECT pg_advisory_xact_lock($1)', [ADMIN_KEY_LOCK]);
-      if (key !== undefined) return this.use(statements, formOf(key, 'LABHAND_ADMIN_KEY'));
+      if (key !== undefined) return this.useGiven(statements, formOf(key, 'LABHAND_ADMIN_KEY'));
       // Read under the lock: a gateway that shares the folder may be writing it.
       const kept = file === undefined ? undefined : await readKey(file);
-      if (kept !== undefined) return this.use(statements, formOf(kept, file!));
+      if (kept !== undefined && (await this.useKept(statements, formOf(kept, file!), file!))) return;
       return this.make(statements, file);
     });
   }
 
-  private async use(statements: Statements, key: ApiKey): Promise<void> {
+  private async useGiven(statements: Statements, key: ApiKey): Promise<void> {
+    if (await this.install(statements, key)) return;
+    throw new Error(`The key lh_${key.id}_… in LABHAND_ADMIN_KEY was revoked or replaced; give a new one.`);
+  }
+
+  private async useKept(statements: Statements, key: ApiKey, file: string): Promise<boolean> {
+    const installed = await this.install(statements, key);
+    if (!installed) this.logger.warn(`the key lh_${key.id}_… in ${file} was revoked or replaced`);
+    return installed;
+  }
+
+  /** False when this key was the admin key once and must not come back. */
+  private async install(statements: Statements, key: ApiKey): Promise<boolean> {
     const row = await statements.one<{ revoked: boolean; same: boolean }>(
       'SELECT revoked_at IS NOT NULL AS revoked, secret_hash = $2 AS same FROM api_keys WHERE id = $1',
       [key.id, hashSecret(key.secret)],
     );
-    if (row?.revoked) {
-      throw new Error(
-        `The admin key lh_${key.id}_… that is given was revoked or replaced; ` +
-          'give the present one, or take the file away and set a new one in LABHAND_ADMIN_KEY.',
-      );
-    }
     if (row && !row.same) {
       throw new Error(`The admin key that is given has the id of another key, ${key.id}; give another one.`);
     }
-    if (row) return;
+    if (row) return !row.revoked;
     await this.insert(statements, key);
     await statements.query(
       'UPDATE api_keys SET revoked_at = now() WHERE owner = $1 AND id <> $2 AND revoked_at IS NULL',
       [ADMIN_OWNER, key.id],
     );
     this.logger.log(`the admin key is now lh_${key.id}_…`);
+    return true;
   }
 
   private async make(statements: Statements, file: string | undefined): Promise<void> {

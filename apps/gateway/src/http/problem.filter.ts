@@ -57,7 +57,8 @@ export function sendProblem(reply: FastifyReply, problem: Problem, requestId: st
     .headers(problem.headers)
     .header('cache-control', 'no-store')
     .header('content-type', PROBLEM_TYPE)
-    .send(problemBody(problem, requestId));
+    // Bytes, because to text Fastify adds a charset, which this type does not have.
+    .send(Buffer.from(problemBody(problem, requestId)));
 }
 
 function causeOf({ cause }: Problem): string | undefined {
