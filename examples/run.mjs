@@ -100,12 +100,12 @@ async function submit(example) {
   return submitted;
 }
 
-/** Asks until the job is final; each answer comes when something changed, or after some seconds. */
+/** Asks until the job is final; each answer comes when it is, or after half a second with how far it got. */
 async function follow(job) {
   let shown = '';
   while (!FINAL_STATES.includes(job.state)) {
     shown = show(job, shown);
-    job = await (await call(`/v1/jobs/${job.id}?wait=2`)).json();
+    job = await (await call(`/v1/jobs/${job.id}?wait=0.5`)).json();
   }
   show(job, shown);
   if (job.message) console.log(`  ${job.message}`);
@@ -121,8 +121,9 @@ function show(job, shown) {
 }
 
 async function printLog({ id }) {
-  const text = await (await call(`/v1/jobs/${id}/logs?tail=${LOG_LINES}`)).text();
-  console.log(`\nLog, the last ${LOG_LINES} lines\n${indent(text)}`);
+  const log = async (stream) => (await call(`/v1/jobs/${id}/logs?stream=${stream}&tail=4000`)).text();
+  const lines = `${await log('stdout')}${await log('stderr')}`.trimEnd().split('\n').slice(-LOG_LINES);
+  console.log(`\nThe end of its log\n${indent(lines.join('\n'))}`);
 }
 
 async function printResults({ id }) {

@@ -1,6 +1,6 @@
 // Which residues of a protein touch, how compact it is, and its secondary structure.
 //
-//   node contacts.mjs FILE.pdb [--cutoff 8] [--separation 3] [--chains 5000]
+//   node contacts.mjs FILE.pdb [--cutoff 8] [--separation 3] [--chains 10000]
 //
 // Writes contacts.tsv, residues.tsv, report.txt and contact-map.svg into the working directory.
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
@@ -25,7 +25,7 @@ const { values, positionals } = parseArgs({
   options: {
     cutoff: { type: 'string', default: '8' },
     separation: { type: 'string', default: '3' },
-    chains: { type: 'string', default: '5000' },
+    chains: { type: 'string', default: '10000' },
   },
 });
 const [file] = positionals;
