@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ChannelServer } from '#shared/channel/channel-server.js';
 import { Attempts } from './attempts.js';
@@ -9,7 +9,7 @@ import type { WorkerSettings } from './worker.config.js';
 
 /** Brings a worker to its stop: no new claims, time for what runs, then the rest is handed back. */
 @Injectable()
-export class Drain implements OnModuleDestroy {
+export class Drain {
   private readonly logger = new Logger('drain');
   private readonly patience = new AbortController();
   private started = false;
@@ -37,7 +37,11 @@ export class Drain implements OnModuleDestroy {
     for (const attempt of this.attempts.all()) attempt.kill();
   }
 
-  async onModuleDestroy(): Promise<void> {
+  /**
+   * Resolves when no attempt is left. Not one of Nest's shutdown hooks: a Nest microservice closes its transport
+   * before it calls them, and orders such as a cancel have to arrive until the end.
+   */
+  async drain(): Promise<void> {
     this.started = true;
     const queues = Object.keys(this.settings.queues).map(ticketSubscription);
     await Promise.all(queues.map((name) => this.server.stopConsuming(name)));

@@ -2,8 +2,7 @@ import { Logger } from '@nestjs/common';
 import { filter, firstValueFrom } from 'rxjs';
 import { BrokerUnavailableError, type Broker } from '#shared/channel/broker.js';
 import { ChannelClient } from '#shared/channel/channel-client.js';
-import type { MessageBody, MessageType } from '#shared/messages/messages.js';
-import type { Replies } from './replies.js';
+import type { MessageBody, MessageType, Reply, RequestType } from '#shared/messages/messages.js';
 import { retrying } from './retry.js';
 
 /** Milliseconds until a request counts as lost and is sent again. */
@@ -23,12 +22,8 @@ export class GatewayLink {
    * the answer to the latest counts; the gateway knows a repeated one by its body.
    * @throws the signal's reason when it is aborted first
    */
-  async ask<T extends keyof Replies>(
-    type: T,
-    body: MessageBody<T>,
-    signal?: AbortSignal,
-  ): Promise<Replies[T]> {
-    return retrying(() => this.client.ask(type, body, { timeoutMs: ANSWER_MS }) as Promise<Replies[T]>, {
+  async ask<T extends RequestType>(type: T, body: MessageBody<T>, signal?: AbortSignal): Promise<Reply<T>> {
+    return retrying(() => this.client.ask(type, body, { timeoutMs: ANSWER_MS }), {
       signal,
       before: async (error) => {
         this.logger.debug(`${type} is asked again: ${(error as Error).message}`);

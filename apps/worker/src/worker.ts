@@ -43,6 +43,7 @@ export class Worker {
   /** Drains and stops; the broker is left to whoever made it. */
   async close(): Promise<void> {
     this.closing = true;
+    await this.app.get(Drain).drain();
     await this.app.close();
     await this.launcher.close();
   }

@@ -1,0 +1,467 @@
+import { Logger } from '@nestjs/common';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { buildSync } from 'esbuild';
+import { fromBufferPromise } from 'yauzl';
+import { ZipFile } from 'yazl';
+import { buffer } from 'node:stream/consumers';
+import { ticketsQueue } from '#shared/amqp/topology.js';
+import type { ClaimedJob, Finished } from '#shared/messages/messages.js';
+import { startLauncher } from '#worker/launcher-client.js';
+import { createWorker, type Worker } from '#worker/worker.js';
+import type { WorkerSettings } from '#worker/worker.config.js';
+import { FakeGateway } from '../support/fake-gateway.js';
+
+const programs = mkdtempSync(join(tmpdir(), 'labhand-programs-'));
+const nodeProgram = join(programs, 'node-launcher.cjs');
+
+beforeAll(() => {
+  Logger.overrideLogger(false);
+  const source = resolve(__dirname, '../../apps/worker/src/node-launcher.ts');
+  buildSync({ entryPoints: [source], outfile: nodeProgram, bundle: true, platform: 'node', format: 'cjs' });
+});
+
+afterAll(() => rmSync(programs, { recursive: true }));
+
+/** Nobody may be there to collect a dead process: a zombie runs no more. */
+function isRunning(pid: string): boolean {
+  const stat = `/proc/${pid}/stat`;
+  return existsSync(stat) && !readFileSync(stat, 'utf8').includes(') Z ');
+}
+
+describe('a worker', () => {
+  let folder: string;
+  let gateway: FakeGateway;
+  let worker: Worker;
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'labhand-worker-'));
+    gateway = new FakeGateway();
+    await gateway.start();
+  });
+
+  afterEach(async () => {
+    await worker.close();
+    await gateway.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  async function put(together: Partial<WorkerSettings> = {}): Promise<Worker> {
+    const settings: WorkerSettings = {
+      gatewayUrl: gateway.url,
+      queues: { default: 2 },
+      queueSettings: {},
+      stateDir: join(folder, 'state'),
+      workDir: join(folder, 'work'),
+      drainTimeout: 30,
+      healthPort: 0,
+      jobEnvironment: { PATH: process.env.PATH! },
+      ...together,
+    };
+    const launcher = await startLauncher({ nodeProgram, logger: { warn: () => undefined } });
+    worker = await createWorker(settings, gateway.broker, { launcher });
+    return worker;
+  }
+
+  async function started(settings?: Partial<WorkerSettings>): Promise<void> {
+    await (await put(settings)).start();
+  }
+
+  const sh = (script: string, ...args: string[]) => ({ command: ['sh', '-c', script, 'sh', ...args] });
+  const text = (stream: Finished['outcome']['stdout']) => Buffer.from(stream.tail, 'base64').toString();
+  const spooled = () => readdirSync(join(folder, 'state/attempts'));
+  const workspaces = () => readdirSync(join(folder, 'work'));
+
+  async function run(part: Partial<ClaimedJob>): Promise<Finished['outcome']> {
+    return gateway.outcomeOf(await gateway.give(part));
+  }
+
+  /** Resolves when the worker holds nothing more, as its heartbeat says, and checks that nothing is left of it. */
+  async function isAsBefore(): Promise<void> {
+    const beats = gateway.said.heartbeats.length;
+    await gateway.until(({ heartbeats }) =>
+      heartbeats.slice(beats + 1).find(({ attempts }) => attempts.length === 0),
+    );
+    expect(spooled()).toEqual([]);
+    expect(workspaces()).toEqual([]);
+  }
+
+  async function listing(job: ClaimedJob): Promise<{ path: string; size: number; sha256: string }[]> {
+    return JSON.parse(gateway.uploads.get(`${job.jobId}/1/outputs.json`)!.body.toString());
+  }
+
+  describe('that runs', () => {
+    beforeEach(() => started());
+    afterEach(isAsBefore);
+
+    it('has registered what it serves and what it can', () => {
+      const [registration] = gateway.said.registrations;
+      expect(registration).toMatchObject({ workerId: worker.id, queues: { default: { slots: 2 } } });
+      expect(Object.keys(registration!.capabilities).length).toBeGreaterThan(0);
+    });
+
+    it('reports a short job in one message, with its whole log and no upload', async () => {
+      const outcome = await run(sh('echo out; echo err >&2'));
+      expect(outcome).toMatchObject({
+        state: 'succeeded',
+        exitCode: 0,
+        outputs: null,
+        stdout: { bytes: 4, cut: false, whole: true },
+        usage: { wallSeconds: expect.any(Number) },
+      });
+      expect([text(outcome.stdout), text(outcome.stderr)]).toEqual(['out\n', 'err\n']);
+      expect(gateway.uploads.size).toBe(0);
+      expect(gateway.said.logs).toEqual([]);
+    });
+
+    it('places inputs, given inline, to be fetched, or in an archive', async () => {
+      const zip = new ZipFile();
+      zip.addBuffer(Buffer.from('from the archive'), 'deep/packed.txt');
+      zip.end();
+      gateway.files.set('a.zip', await buffer(zip.outputStream));
+      gateway.files.set('b.dat', Buffer.from('fetched'));
+      const sha256 = createHash('sha256').update('fetched').digest('hex');
+      const outcome = await run({
+        ...sh('./run.sh; cat data/b.dat deep/packed.txt; ls'),
+        inputs: [
+          { path: 'run.sh', size: 20, content: '#!/bin/sh\necho inline\n', executable: true },
+          { path: 'data/b.dat', size: 7, href: '/files/b.dat', sha256 },
+          { path: 'a.zip', size: 1, href: '/files/a.zip', archive: 'zip' },
+        ],
+      });
+      expect(text(outcome.stdout)).toBe('inline\nfetchedfrom the archivedata\ndeep\nrun.sh\n');
+      expect(outcome.outputs).toBeNull();
+    });
+
+    it('fails a job whose input is not there, or would land outside', async () => {
+      const missing = await run({ inputs: [{ path: 'x', size: 1, href: '/files/none' }] });
+      expect(missing).toMatchObject({
+        state: 'failed',
+        reason: 'input_error',
+        message: expect.stringContaining('the gateway answered 404 to /files/none'),
+      });
+      const outside = await run({ inputs: [{ path: '../x', size: 1, content: 'x' }] });
+      expect(outside).toMatchObject({
+        reason: 'input_error',
+        message: expect.stringContaining("has a '..' part"),
+      });
+      expect(existsSync(join(folder, 'work/x'))).toBe(false);
+    });
+
+    it('gives a command its own environment and nothing of the worker', async () => {
+      const job = await gateway.give({ ...sh('env; pwd'), env: { SEED: '7' } });
+      const lines = text((await gateway.outcomeOf(job)).stdout).split('\n');
+      expect(lines).toEqual(
+        expect.arrayContaining([
+          'SEED=7',
+          `LABHAND_JOB_ID=${job.jobId}`,
+          'LABHAND_ATTEMPT=1',
+          'LABHAND_QUEUE=default',
+        ]),
+      );
+      const names = lines.filter((line) => line.includes('=')).map((line) => line.split('=')[0]);
+      const known =
+        /^(LABHAND_(JOB_ID|ATTEMPT|QUEUE|INPUT|OUTPUT|PROGRESS)|SEED|PATH|HOME|TMPDIR|PWD|OLDPWD|SHLVL|_)$/;
+      expect(names.filter((name) => !known.test(name!))).toEqual([]);
+    });
+
+    it.each([
+      [
+        'does not exist',
+        { command: ['no-such-program'] },
+        'spawn_error',
+        /no-such-program was not found \(ENOENT\)/,
+      ],
+      [
+        'is not executable',
+        { command: ['/etc/passwd'] },
+        'spawn_error',
+        /\/etc\/passwd may not be executed \(EACCES\)/,
+      ],
+      ['exits non-zero', sh('echo why; exit 3'), 'exit_code', /exited with code 3/],
+      ['dies by a signal', sh('echo why; kill -SEGV $$'), 'signal', /died of the signal SIGSEGV/],
+      [
+        'outlives its limit',
+        { ...sh('echo why; sleep 1000'), limits: { wallTime: 0.3, killGrace: 1, output: 1000 } },
+        'timeout',
+        /ended after its wall time of 0.3 s/,
+      ],
+    ] as const)('fails a command that %s', async (_name, part, reason, message) => {
+      const outcome = await run(part as Partial<ClaimedJob>);
+      expect(outcome).toMatchObject({ state: 'failed', reason, message: expect.stringMatching(message) });
+      if (reason !== 'spawn_error') expect(text(outcome.stdout)).toBe('why\n');
+    });
+
+    it('keeps the outputs of a command that failed', async () => {
+      const job = await gateway.give({
+        ...sh('echo 1 > result.csv; echo 2 > scratch.tmp; exit 1'),
+        outputs: ['*.csv'],
+      });
+      expect(await gateway.outcomeOf(job)).toMatchObject({
+        reason: 'exit_code',
+        outputs: { files: 1, bytes: 2 },
+        usage: { outputBytes: 2 },
+      });
+      const sha256 = createHash('sha256').update('1\n').digest('hex');
+      expect(await listing(job)).toEqual([{ path: 'result.csv', size: 2, sha256 }]);
+      const archive = gateway.uploads.get(`${job.jobId}/1/outputs.zip`)!;
+      expect(archive.headers['content-length']).toBe(String(archive.body.length));
+      const zip = await fromBufferPromise(archive.body);
+      expect(zip.entryCount).toBe(1);
+    });
+
+    it('keeps of 100 MB what the limit allows, marks the cut, and lets the command go on', async () => {
+      const limit = 10_000_000;
+      const job = await gateway.give({
+        ...sh('head -c 100000000 /dev/zero; echo done >&2; exit 4'),
+        limits: { wallTime: 60, killGrace: 5, output: limit },
+      });
+      const outcome = await gateway.outcomeOf(job);
+      expect(outcome).toMatchObject({
+        reason: 'exit_code',
+        exitCode: 4,
+        stdout: { bytes: limit, cut: true, whole: false },
+        stderr: { bytes: 5, cut: false, whole: true },
+      });
+      expect(Buffer.from(outcome.stdout.tail, 'base64')).toHaveLength(16 * 1024);
+      expect(gateway.uploads.get(`${job.jobId}/1/stdout`)!.body).toHaveLength(limit);
+      expect(gateway.uploads.has(`${job.jobId}/1/stderr`)).toBe(false);
+    });
+
+    it('ends a command that writes more than its limit where the queue says so', async () => {
+      const outcome = await run({
+        ...sh('while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done'),
+        limits: { wallTime: 60, killGrace: 5, output: 1000 },
+        onOutputLimit: 'fail',
+      });
+      expect(outcome).toMatchObject({
+        state: 'failed',
+        reason: 'output_limit',
+        stdout: { bytes: 1000, cut: true },
+      });
+    });
+
+    it('keeps 10,000 small files', async () => {
+      const job = await gateway.give(
+        sh('i=0; while [ $i -lt 10000 ]; do i=$((i+1)); echo $i > $i.txt; done'),
+      );
+      expect(await gateway.outcomeOf(job)).toMatchObject({ state: 'succeeded', outputs: { files: 10_000 } });
+      expect(await listing(job)).toHaveLength(10_000);
+    });
+
+    it('ends the child that a command left behind', async () => {
+      const outcome = await run(sh('sleep 1000 & echo $!'));
+      expect(outcome.state).toBe('succeeded');
+      expect(isRunning(text(outcome.stdout).trim())).toBe(false);
+    });
+
+    it('passes on the log and the progress of a running command', async () => {
+      const job = await gateway.give(
+        sh('echo started; echo "42 minimising" > $LABHAND_PROGRESS; read forever < /dev/tty || sleep 1000'),
+      );
+      await gateway.printed(job, 'started');
+      const mark = await gateway.until(({ progress }) => progress.find(({ jobId }) => jobId === job.jobId));
+      expect(mark).toMatchObject({ percent: 42, message: 'minimising' });
+      await gateway.until(({ heartbeats }) =>
+        heartbeats.find(({ attempts }) => attempts.some(({ jobId }) => jobId === job.jobId)),
+      );
+      await gateway.order('cancel', job, worker.id);
+      await gateway.outcomeOf(job);
+    });
+
+    it('ends a canceled job, keeping its log and outputs', async () => {
+      const job = await gateway.give(sh('echo kept > kept.txt; echo started; sleep 1000'));
+      await gateway.printed(job, 'started');
+      await gateway.order('cancel', job, worker.id);
+      await gateway.order('cancel', job, worker.id);
+      const outcome = await gateway.outcomeOf(job);
+      expect(outcome).toMatchObject({ state: 'canceled', outputs: { files: 1 } });
+      expect(outcome.reason).toBeUndefined();
+      expect(text(outcome.stdout)).toBe('started\n');
+    });
+
+    it('ends an abandoned job and says nothing of it', async () => {
+      const job = await gateway.give(sh('echo $$; sleep 1000'));
+      await gateway.printed(job, '\n');
+      await gateway.order('abandon', job, worker.id);
+      await isAsBefore();
+      expect(gateway.said.finished).toEqual([]);
+      expect(gateway.said.lost).toEqual([]);
+    });
+
+    it('takes no notice of orders for what it does not hold', async () => {
+      const job = await gateway.give({});
+      await gateway.outcomeOf(job);
+      await gateway.order('cancel', job, worker.id);
+      await gateway.order('abandon', { ...job, attempt: 2 }, worker.id);
+      expect((await run({})).state).toBe('succeeded');
+    });
+
+    it('uploads again while the gateway cannot take files', async () => {
+      gateway.uploadFaults.push(503, 500, 429);
+      const job = await gateway.give(sh('echo 1 > a'));
+      expect(await gateway.outcomeOf(job)).toMatchObject({ state: 'succeeded', outputs: { files: 1 } });
+      expect(await listing(job)).toHaveLength(1);
+    });
+
+    it('fails a job whose outputs the gateway refuses, and keeps its log', async () => {
+      gateway.uploadFaults.push(413);
+      const outcome = await run(sh('echo 1 > a; echo log'));
+      expect(outcome).toMatchObject({
+        state: 'failed',
+        reason: 'output_error',
+        message: expect.stringContaining('the gateway answered 413'),
+        outputs: null,
+      });
+      expect(text(outcome.stdout)).toBe('log\n');
+    });
+
+    it('drops an attempt whose files token is no longer good', async () => {
+      const go = join(folder, 'go');
+      const script = 'echo started; until [ -e "$1" ]; do sleep 0.05; done; echo 1 > a';
+      const stale = await gateway.give({ ...sh(script, go), filesToken: 'old' });
+      await gateway.printed(stale, 'started');
+      writeFileSync(go, '');
+      await isAsBefore();
+      expect(gateway.said.finished).toEqual([]);
+    });
+
+    it('reports an outcome until it is answered', async () => {
+      let asked = 0;
+      gateway.onFinished = async () => {
+        if (++asked < 3) throw new Error('no answer, as the test wants it');
+        return 'recorded';
+      };
+      await run({});
+      expect(asked).toBe(3);
+    });
+
+    it('forgets an outcome that is refused', async () => {
+      gateway.onFinished = async () => 'refused';
+      await run(sh('echo 1 > a'));
+    });
+
+    it('acks a ticket for which there is no job', async () => {
+      for (let extra = 0; extra < 5; extra++) await gateway.sendTicket('default');
+      expect((await run({})).state).toBe('succeeded');
+      expect(await gateway.broker.depth(ticketsQueue('default'))).toBe(0);
+    });
+  });
+
+  describe('that is told to stop', () => {
+    it('lets running jobs end when they do so in time', async () => {
+      await started();
+      const job = await gateway.give(
+        sh('echo started; until [ -e "$1" ]; do sleep 0.05; done', join(folder, 'go')),
+      );
+      await gateway.printed(job, 'started');
+      const closed = worker.close();
+      await gateway.until(({ heartbeats }) => heartbeats.find(({ draining }) => draining));
+      const late = await gateway.give({});
+      writeFileSync(join(folder, 'go'), '');
+      await closed;
+      expect((await gateway.outcomeOf(job)).state).toBe('succeeded');
+      expect(gateway.said.finished.map(({ jobId }) => jobId)).not.toContain(late.jobId);
+      expect([...spooled(), ...workspaces()]).toEqual([]);
+    });
+
+    it('hands back what does not end in time', async () => {
+      await started({ drainTimeout: 0.2 });
+      const job = await gateway.give(sh('echo started; sleep 1000'));
+      await gateway.printed(job, 'started');
+      await worker.close();
+      expect(gateway.said.lost).toEqual([
+        { jobId: job.jobId, attempt: 1, workerId: worker.id, cause: 'drain' },
+      ]);
+      expect(gateway.said.finished).toEqual([]);
+      expect([...spooled(), ...workspaces()]).toEqual([]);
+    });
+
+    it('waits no longer when told again', async () => {
+      await started({ drainTimeout: 10_000 });
+      const job = await gateway.give(sh('trap "" TERM; echo started; while :; do sleep 1; done'));
+      await gateway.printed(job, 'started');
+      const closed = worker.close();
+      await gateway.until(({ heartbeats }) => heartbeats.find(({ draining }) => draining));
+      worker.hurry();
+      await closed;
+      expect(gateway.said.lost).toMatchObject([{ cause: 'drain' }]);
+    });
+
+    it('stops while it still waits for the gateway', async () => {
+      const alone = new FakeGateway();
+      await gateway.close();
+      gateway = alone;
+      await gateway.start();
+      gateway.onRegister = () => new Promise(() => {});
+      await put();
+      const starting = worker.start();
+      await worker.close();
+      await starting;
+    });
+  });
+
+  describe('that starts on what its last run left', () => {
+    it('is the same worker', async () => {
+      await started();
+      const { id } = worker;
+      await worker.close();
+      await started();
+      expect(worker.id).toBe(id);
+    });
+
+    it('sends again what was not recorded', async () => {
+      await started({ drainTimeout: 0.2 });
+      let reached: () => void;
+      const reporting = new Promise<void>((resolve) => (reached = resolve));
+      gateway.onFinished = () => {
+        reached();
+        return new Promise(() => {});
+      };
+      const job = await gateway.give(sh('echo 1 > a; echo log'));
+      await reporting;
+      await worker.close();
+      expect(spooled()).toEqual([`${job.jobId}-1`]);
+      expect(gateway.said.lost).toEqual([]);
+      gateway.uploads.clear();
+
+      gateway.onFinished = async () => 'recorded';
+      await started();
+      const outcome = await gateway.outcomeOf(job);
+      expect(outcome).toMatchObject({ state: 'succeeded', outputs: { files: 1 } });
+      expect(text(outcome.stdout)).toBe('log\n');
+      expect(await listing(job)).toHaveLength(1);
+      await isAsBefore();
+    });
+
+    it('reports the attempts that died with it, and clears their workspaces', async () => {
+      const key = '00000000-0000-4000-8000-000000000001-3';
+      for (const path of [`state/attempts/${key}`, `work/${key}/work/locked`, 'work/somebody-elses']) {
+        mkdirSync(join(folder, path), { recursive: true });
+      }
+      writeFileSync(join(folder, `state/attempts/${key}/stdout`), 'half');
+      writeFileSync(join(folder, `state/attempts/${key}/outcome.json`), '{"torn');
+      await started();
+      const lost = await gateway.until((said) => said.lost[0]);
+      expect(lost).toEqual({
+        jobId: '00000000-0000-4000-8000-000000000001',
+        attempt: 3,
+        workerId: worker.id,
+        cause: 'worker_died',
+      });
+      await worker.close();
+      expect(spooled()).toEqual([]);
+      expect(workspaces()).toEqual(['somebody-elses']);
+    });
+  });
+});
