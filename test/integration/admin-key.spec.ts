@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Logger } from '@nestjs/common';
 import { AdminKey } from '#gateway/auth/admin-key.js';
 import { formatApiKey, makeApiKey } from '#gateway/auth/api-key.js';
 import { Keys } from '#gateway/auth/keys.js';
@@ -8,6 +9,8 @@ import { createDataSource } from '#gateway/database/data-source.js';
 import { Database } from '#gateway/database/database.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 import type { DataSource } from 'typeorm';
+
+Logger.overrideLogger(false);
 
 let folder: string;
 let file: string;

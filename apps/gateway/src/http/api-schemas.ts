@@ -39,16 +39,21 @@ export function componentSchemas(): Schemas {
 
 type Names = z.core.$ZodRegistry<{ id: string }>;
 
+const known = new Map<string, { names: Names; schema: z.core.$ZodType }>();
+
 function register(names: Names, name: string, schema: z.core.$ZodType): SchemaReference {
-  const taken = byName.get(name);
-  if (taken && taken !== schema)
+  const taken = known.get(name);
+  if (taken && (taken.names !== names || taken.schema !== schema)) {
     throw new Error(`two schemas of the API have the name ${name}; give each its own`);
-  byName.set(name, schema);
+  }
+  const before = names.get(schema)?.id;
+  if (before && before !== name) {
+    throw new Error(`the API schema ${before} is named ${name} as well; use one name for it`);
+  }
+  known.set(name, { names, schema });
   names.add(schema, { id: name });
   return schemaRef(name);
 }
-
-const byName = new Map<string, z.core.$ZodType>();
 
 function convert(names: Names, io: 'input' | 'output'): Schemas {
   const { schemas } = z.toJSONSchema(names, {

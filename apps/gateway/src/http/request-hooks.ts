@@ -23,6 +23,8 @@ export class RequestHooks implements OnModuleInit {
     fastify.addHook('onRequest', (request, reply, done) => {
       // On the raw response, so that answers that bypass Fastify (event streams) carry it too.
       reply.raw.setHeader('x-request-id', request.id);
+      // Outputs of jobs are anything at all: a browser must not guess a page into them.
+      reply.raw.setHeader('x-content-type-options', 'nosniff');
       request.logContext = { requestId: request.id };
       inLogContext(request.logContext, done);
     });

@@ -28,6 +28,8 @@ test.each<[string, unknown, ProblemCode]>([
   ['a broker away', new Error('q', { cause: new BrokerUnavailableError() }), 'broker_unavailable'],
   ['a full disk', coded('ENOSPC'), 'storage_full'],
   ['a client that went away', coded('ECONNRESET', 'aborted'), 'body_incomplete'],
+  ['a form that ends early', new Error('Unexpected end of form'), 'body_incomplete'],
+  ['a form without boundary', new Error('Multipart: Boundary not found'), 'invalid_multipart'],
   ['a violated constraint', coded('23505'), 'internal_error'],
   ['a file that is missing', coded('ENOENT', 'x', { syscall: 'open' }), 'internal_error'],
   ['something thrown that is no error', 'oops', 'internal_error'],

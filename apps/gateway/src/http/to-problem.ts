@@ -86,6 +86,9 @@ function ofFastify(error: unknown, asked: Asked): Problem | undefined {
       return unsupportedMediaType(asked);
     case 'FST_INVALID_MULTIPART_CONTENT_TYPE':
       return unsupportedMediaType(asked);
+    case 'FST_INVALID_JSON_FIELD_ERROR':
+      return make('invalid_json', 'A part of the form is declared as JSON and is not valid JSON.');
+    case 'FST_MP_PREMATURE_CLOSE':
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
     case 'FST_ERR_CTP_EMPTY_JSON_BODY':
     case 'ECONNRESET':
@@ -97,8 +100,20 @@ function ofFastify(error: unknown, asked: Asked): Problem | undefined {
         'The path of the request cannot be read; percent-encode its special characters.',
       );
     default:
-      return undefined;
+      return ofFormParser(message);
   }
+}
+
+/** busboy, which reads multipart bodies, gives its errors no code. */
+function ofFormParser(message: unknown): Problem | undefined {
+  if (typeof message !== 'string') return undefined;
+  if (/^Unexpected end of (form|file)$/.test(message)) return make('body_incomplete', INCOMPLETE);
+  if (!/^(Multipart: Boundary not found|Malformed (part header|content type))/.test(message))
+    return undefined;
+  return make(
+    'invalid_multipart',
+    'The multipart body cannot be read; let the HTTP client make the Content-Type with its boundary, and the parts.',
+  );
 }
 
 const INCOMPLETE = 'The body ended before it was complete; nothing was kept of it. Send the request again.';

@@ -1,4 +1,7 @@
+import { Logger } from '@nestjs/common';
 import { Metrics } from './metrics.js';
+
+Logger.overrideLogger(false);
 
 test('two gateways in one process count for themselves', async () => {
   const [one, other] = [new Metrics(), new Metrics()];

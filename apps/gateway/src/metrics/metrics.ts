@@ -1,4 +1,4 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 const FAST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
@@ -18,6 +18,7 @@ export interface Reading<Label extends string> {
 @Injectable()
 export class Metrics {
   readonly registry = new Registry();
+  private readonly logger = new Logger('Metrics');
 
   readonly httpRequestSeconds = this.histogram(
     'labhand_http_request_seconds',
@@ -72,7 +73,10 @@ export class Metrics {
       labelNames,
       registers: [this.registry],
       collect: async () => {
-        const readings = await collect().catch((): readonly Reading<Label>[] => []);
+        const readings = await collect().catch((error: unknown): readonly Reading<Label>[] => {
+          this.logger.warn(`the gauge ${name} cannot be read`, error);
+          return [];
+        });
         // Only now, so that what is gone is not told for ever, and two who ask at once do not count double.
         gauge.reset();
         for (const { labels, value } of readings) gauge.set(labels, value);
