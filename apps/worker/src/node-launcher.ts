@@ -44,10 +44,17 @@ interface Tree {
   exit?: Pick<LaunchResult, 'exitCode' | 'signal'>;
   /** When the tree, asked with TERM, is killed; 0: at once. */
   killAt?: number;
-  timer?: NodeJS.Timeout;
+  /** TERM was asked for and not yet sent. */
+  termDue: boolean;
+  wallTimer?: NodeJS.Timeout;
 }
 
 const trees = new Map<string, Tree>();
+const treesByPid = new Map<number, Tree>();
+/** Trees that are ending: looked at together, since reading /proc costs more than everything else here. */
+const ending = new Set<Tree>();
+let nextLook: NodeJS.Immediate | undefined;
+let laterLook: NodeJS.Timeout | undefined;
 let closing = false;
 
 function main(): void {
@@ -176,17 +183,18 @@ function start(order: Order): void {
 function newTree(order: Order, pid: number, startedAt: Date, startedTicks: number): Tree {
   const job = order.env['LABHAND_JOB_ID'];
   const marker = job === undefined ? undefined : `\0LABHAND_JOB_ID=${job}\0`;
-  return { order, pid, marker, startedAt, startedTicks, cause: 'exit' };
+  return { order, pid, marker, startedAt, startedTicks, cause: 'exit', termDue: false };
 }
 
 function watch(child: ChildProcess, tree: Tree): void {
   const { order } = tree;
   trees.set(order.id, tree);
+  treesByPid.set(tree.pid, tree);
   answer({ answer: 'started', id: order.id, pid: tree.pid });
   if (order.wallTime > 0) wait(tree, order.wallTime * 1000, () => end(tree, 'timeout'));
   child.on('exit', (code, signal) => {
     tree.exit = signal === null ? { exitCode: code ?? 0 } : { signal };
-    settle(tree);
+    look(tree);
   });
   if (closing) end(tree, 'ended');
 }
@@ -194,42 +202,61 @@ function watch(child: ChildProcess, tree: Tree): void {
 /** setTimeout fires at once when asked for more than 2^31 ms. */
 function wait(tree: Tree, ms: number, then: () => void): void {
   const slice = Math.min(ms, 2 ** 31 - 1);
-  tree.timer = setTimeout(() => (ms > slice ? wait(tree, ms - slice, then) : then()), slice);
+  tree.wallTimer = setTimeout(() => (ms > slice ? wait(tree, ms - slice, then) : then()), slice);
 }
 
 function end(tree: Tree, cause: 'ended' | 'timeout'): void {
   if (tree.killAt !== undefined) return;
   if (tree.exit === undefined) tree.cause = cause;
-  clearTimeout(tree.timer);
   tree.killAt = performance.now() + tree.order.killGrace * 1000;
-  const members = membersOf(tree);
-  signalTree(tree, 'SIGTERM', members);
-  // A stopped process takes its TERM only when it goes on.
-  signalTree(tree, 'SIGCONT', members);
-  tree.timer = setTimeout(() => settle(tree), LOOK);
+  tree.termDue = true;
+  look(tree);
 }
 
 function kill(tree: Tree): void {
   if (tree.exit === undefined && tree.killAt === undefined) tree.cause = 'ended';
   tree.killAt = 0;
-  settle(tree);
+  tree.termDue = false;
+  look(tree);
+}
+
+function look(tree: Tree): void {
+  clearTimeout(tree.wallTimer);
+  ending.add(tree);
+  nextLook ??= setImmediate(lookAtAll);
+}
+
+/** The processes are read after the ends that led here: what a main process forked before it ended is among them. */
+function lookAtAll(): void {
+  nextLook = undefined;
+  clearTimeout(laterLook);
+  const members = hasProc ? membersOfTrees() : new Map<Tree, number[]>();
+  for (const tree of ending) settle(tree, members.get(tree) ?? []);
+  if (ending.size > 0) laterLook = setTimeout(lookAtAll, LOOK);
 }
 
 /**
- * Looks until nothing of the tree is left. A tree whose main process ended by itself is killed; one that was asked
- * to end keeps its grace time to the last process.
+ * A tree whose main process ended by itself is killed; one that was asked to end keeps its grace time to the last
+ * process.
  */
-function settle(tree: Tree): void {
-  clearTimeout(tree.timer);
-  const members = membersOf(tree);
-  if (tree.exit !== undefined && !alive(tree, members)) return finish(tree);
+function settle(tree: Tree, members: readonly number[]): void {
   const inGrace = tree.killAt !== undefined && performance.now() < tree.killAt;
-  if (!inGrace) signalTree(tree, 'SIGKILL', members);
-  tree.timer = setTimeout(() => settle(tree), LOOK);
+  if (tree.exit !== undefined && !alive(tree, members)) {
+    finish(tree);
+  } else if (tree.termDue) {
+    tree.termDue = false;
+    signalTree(tree, 'SIGTERM', members);
+    // A stopped process takes its TERM only when it goes on.
+    signalTree(tree, 'SIGCONT', members);
+  } else if (!inGrace) {
+    signalTree(tree, 'SIGKILL', members);
+  }
 }
 
 function finish(tree: Tree): void {
   trees.delete(tree.order.id);
+  treesByPid.delete(tree.pid);
+  ending.delete(tree);
   report(tree.order, {
     cause: tree.cause,
     ...tree.exit,
@@ -320,8 +347,7 @@ interface Entry {
   readonly session: number;
 }
 
-function membersOf(tree: Tree): number[] {
-  if (!hasProc) return [];
+function membersOfTrees(): Map<Tree, number[]> {
   const pids = readdirSync('/proc').map(Number).filter(Number.isInteger);
   const entries = new Map<number, Entry>();
   const stillStrangers = new Set<number>();
@@ -329,11 +355,11 @@ function membersOf(tree: Tree): number[] {
     if (strangers.has(pid)) stillStrangers.add(pid);
     else read(pid, entries);
   }
-  const members: number[] = [];
+  const members = new Map<Tree, number[]>();
   for (const pid of entries.keys()) {
     const owner = ownerOf(pid, entries);
-    if (owner === tree) members.push(pid);
-    else if (owner === undefined) stillStrangers.add(pid);
+    if (owner === undefined) stillStrangers.add(pid);
+    else members.set(owner, [...(members.get(owner) ?? []), pid]);
   }
   strangers = stillStrangers;
   return members;
@@ -349,21 +375,16 @@ function read(pid: number, entries: Map<number, Entry>): void {
 }
 
 function ownerOf(pid: number, entries: Map<number, Entry>): Tree | undefined {
-  for (
-    let at = pid, entry = entries.get(at);
-    entry !== undefined;
-    at = entry.parent, entry = entries.get(at)
-  ) {
-    const { session } = entry;
-    const owner = findTree((tree) => tree.pid === at || tree.pid === session);
+  let at = pid;
+  for (let entry = entries.get(at); entry !== undefined; entry = entries.get(at)) {
+    const owner = treesByPid.get(at) ?? treesByPid.get(entry.session);
     if (owner !== undefined) return owner;
+    at = entry.parent;
   }
   const environment = `\0${readProc(`/proc/${pid}/environ`)}\0`;
-  return findTree((tree) => tree.marker !== undefined && environment.includes(tree.marker));
-}
-
-function findTree(matches: (tree: Tree) => boolean): Tree | undefined {
-  for (const tree of trees.values()) if (matches(tree)) return tree;
+  for (const tree of trees.values()) {
+    if (tree.marker !== undefined && environment.includes(tree.marker)) return tree;
+  }
   return undefined;
 }
 
