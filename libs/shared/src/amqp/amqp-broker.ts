@@ -102,8 +102,10 @@ export class AmqpBroker implements Broker {
     }
   }
 
+  /** Handlers under way are not waited for: `Consumption.idle` does that. Their messages go to somebody else. */
   async close(): Promise<void> {
     await Promise.all([...this.consumptions].map((consumption) => consumption.stop()));
+    await this.publisher.close();
     await Promise.all([this.consuming.close(), this.publishing.close()]);
   }
 }

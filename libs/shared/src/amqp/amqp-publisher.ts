@@ -6,7 +6,7 @@ import {
   UnroutableError,
   type OutgoingMessage,
 } from '../channel/broker.js';
-import { declareQueue, heard, openChannel, withChannel } from './amqp-channels.js';
+import { closeChannel, declareQueue, heard, openChannel, withChannel } from './amqp-channels.js';
 import type { QueueDeclaration, Route } from './topology.js';
 
 /** The reply queue of RabbitMQ that is no queue: works only on the channel that also sends the request. */
@@ -61,6 +61,14 @@ export class AmqpPublisher {
     this.blocked = null;
     this.declared.clear();
     this.lines = lines;
+  }
+
+  /** What was sent is with the broker when this resolves; what waits for it fails. */
+  async close(): Promise<void> {
+    const { lines } = this;
+    this.lines = null;
+    if (lines) await Promise.all([closeChannel(lines.plain.channel), closeChannel(lines.confirming.channel)]);
+    this.failAll(new Error('closed'));
   }
 
   async publish(route: Route, message: OutgoingMessage): Promise<void> {
@@ -172,7 +180,7 @@ export class AmqpPublisher {
 class OutgoingChannel {
   private draining: Promise<void> | null = null;
 
-  constructor(private readonly channel: ConfirmChannel) {}
+  constructor(readonly channel: ConfirmChannel) {}
 
   /**
    * Resolves once the channel has room for more.
