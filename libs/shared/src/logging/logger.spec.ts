@@ -94,3 +94,10 @@ test('a line stays one JSON object when secrets are taken out of it', () => {
   expect(lines[0]).not.toMatch(/p@ss|ss@|0123456|quoted|k1|p\\"/);
   expect(line()).toMatchObject({ password: '[redacted]', authorization: '[redacted]' });
 });
+
+test('what Nest tells of its own start is for debugging, its errors are not', () => {
+  const { log, lines } = logger('info');
+  log.log('Mapped {/v1/jobs, POST} route', 'RouterExplorer');
+  log.error('cannot resolve', 'RouterExplorer');
+  expect(lines.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual(['cannot resolve']);
+});

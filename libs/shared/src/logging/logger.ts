@@ -33,6 +33,9 @@ export function createLogger(options: LoggerOptions): PinoLogger {
   );
 }
 
+/** Contexts in which Nest tells at start every module and route that it has. */
+const NEST_CHATTER = new Set<unknown>(['NestFactory', 'InstanceLoader', 'RoutesResolver', 'RouterExplorer']);
+
 type Level = Exclude<LogLevel, 'silent'>;
 
 /**
@@ -66,7 +69,8 @@ export class PinoLogger implements LoggerService {
     this.write('fatal', message, rest);
   }
 
-  private write(level: Level, message: unknown, rest: readonly unknown[]): void {
+  private write(asked: Level, message: unknown, rest: readonly unknown[]): void {
+    const level = asked === 'info' && NEST_CHATTER.has(rest.at(-1)) ? 'debug' : asked;
     if (!this.pino.isLevelEnabled(level)) return;
     const { fields, texts } = sort([message, ...rest]);
     this.pino[level](fields, texts.join(' '));
