@@ -3,6 +3,7 @@
 //   npm run example                              the protein example, on the server that `npm start` started
 //   npm run example -- sequence-composition      the one in Python
 //   npm run example -- --url URL --key KEY       another server (or LABHAND_URL and LABHAND_KEY)
+//   npm run example -- --out FOLDER              where the archive goes; by default examples/out
 import { createWriteStream, existsSync, mkdirSync, openAsBlob, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Readable } from 'node:stream';
@@ -39,7 +40,7 @@ const FINAL_STATES = ['succeeded', 'failed', 'canceled'];
 /** The server answered, and said no. */
 class Refused extends Error {}
 
-const { url, key, name, queue } = settings();
+const { url, key, name, queue, out } = settings();
 try {
   const job = await follow(await submit(name));
   await printLog(job);
@@ -58,6 +59,7 @@ function settings() {
       url: { type: 'string' },
       key: { type: 'string' },
       queue: { type: 'string', default: 'default' },
+      out: { type: 'string', default: path.join(here, 'out') },
     },
   });
   const [example = 'protein-contacts'] = positionals;
@@ -70,6 +72,7 @@ function settings() {
     key: values.key ?? process.env.LABHAND_KEY ?? standaloneKey(),
     name: example,
     queue: values.queue,
+    out: values.out,
   };
 }
 
@@ -148,9 +151,8 @@ function indent(text) {
 }
 
 async function saveArchive({ id }) {
-  const folder = path.join(here, 'out');
-  mkdirSync(folder, { recursive: true });
-  const file = path.join(folder, `${name}-${id}.zip`);
+  mkdirSync(out, { recursive: true });
+  const file = path.join(out, `${name}-${id}.zip`);
   const response = await call(`/v1/jobs/${id}/archive.zip`);
   await pipeline(Readable.fromWeb(response.body), createWriteStream(file));
   console.log(
