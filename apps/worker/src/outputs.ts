@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
-import { constants, createReadStream, createWriteStream } from 'node:fs';
+import { createHash, type Hash } from 'node:crypto';
+import { closeSync, constants, createReadStream, createWriteStream, openSync, readFileSync } from 'node:fs';
 import { open, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
@@ -106,24 +106,50 @@ async function addFile(
     mode: stats.mode,
     compress: await isWorthCompressing(source, stats.size),
   };
+  const listed = (size: number, hash: Hash) => list({ path, size, sha256: hash.digest('hex') });
   zip.addReadStreamLazy(path, options, (serve) => {
-    const hash = createHash('sha256');
-    let size = 0;
-    const hashed = new Transform({
-      transform(chunk: Buffer, _encoding, done) {
-        hash.update(chunk);
-        size += chunk.length;
-        done(null, chunk);
-      },
-      flush(done) {
-        list({ path, size, sha256: hash.digest('hex') });
-        done();
-      },
-    });
-    const content = createReadStream(source, { flags: NO_LINKS as unknown as string });
-    content.on('error', (error) => zip.emit('error', error));
-    serve(null, content.pipe(hashed));
+    try {
+      serve(
+        null,
+        stats.size <= SAMPLE_BYTES ? readWhole(source, listed) : readStreaming(zip, source, listed),
+      );
+    } catch (error) {
+      zip.emit('error', error);
+    }
   });
+}
+
+type ListHashed = (size: number, hash: Hash) => void;
+
+/** A small file in one read: a stream of its own for each of 10,000 files costs twice the time. */
+function readWhole(source: string, list: ListHashed): Readable {
+  const fd = openSync(source, NO_LINKS);
+  try {
+    const content = readFileSync(fd);
+    list(content.length, createHash('sha256').update(content));
+    return Readable.from([content], { objectMode: false });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readStreaming(zip: ZipFile, source: string, list: ListHashed): Readable {
+  const hash = createHash('sha256');
+  let size = 0;
+  const hashed = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk);
+      size += chunk.length;
+      done(null, chunk);
+    },
+    flush(done) {
+      list(size, hash);
+      done();
+    },
+  });
+  const content = createReadStream(source, { flags: NO_LINKS as unknown as string });
+  content.on('error', (error) => zip.emit('error', error));
+  return content.pipe(hashed);
 }
 
 const NO_LINKS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
