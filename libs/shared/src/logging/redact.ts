@@ -14,8 +14,9 @@ const RULES: readonly (readonly [RegExp, string])[] = [
   [/(lh_[A-Za-z0-9]{6,}_)[A-Za-z0-9_-]{8,}/g, `$1${HIDDEN}`],
   [/(whsec_)[A-Za-z0-9+/=_-]+/g, `$1${HIDDEN}`],
   [/((?:Bearer|Basic) )[A-Za-z0-9._~+/=-]{8,}/gi, `$1${HIDDEN}`],
-  // Name and password in a URL such as amqp://user:pass@host.
-  [/([a-z][a-z0-9+.-]*:\/\/)[^\s/"'?#\\]+@/gi, `$1${HIDDEN}@`],
+  // Name and password in a URL such as amqp://user:pass@host. Not begun with the scheme: looking for that at every
+  // letter of a long word takes the square of its length.
+  [/(:\/\/)[^\s/"'?#\\]+@/g, `$1${HIDDEN}@`],
   // Settings and queries such as password=x and X-Amz-Signature=x.
   [/((?:password|passwd|secret|token|signature)=)[^\s&"'\\]+/gi, `$1${HIDDEN}`],
 ];
