@@ -22,13 +22,22 @@ import { Leases } from './dispatch/leases.js';
 import { Reports } from './dispatch/reports.js';
 import { Tickets } from './dispatch/tickets.js';
 import { JobEvents } from './events/job-events.js';
+import { AttemptFilesController } from './files/attempt-files.controller.js';
+import { AttemptGate } from './files/attempt-gate.js';
+import { AttemptTokens } from './files/attempt-token.js';
 import { BlobStore } from './files/blob-store.js';
+import { JobFilesController } from './files/job-files.controller.js';
+import { JobFilesSource } from './files/job-files-source.js';
+import { OrphanFiles } from './files/orphan-files.js';
+import { OutputArchive } from './files/output-archive.js';
+import { StreamBodies } from './files/stream-bodies.js';
 import { GATEWAY_CONFIG, type GatewayConfig } from './gateway.config.js';
 import { HttpModule } from './http/http.module.js';
 import { HealthModule } from './health/health.module.js';
 import { CallbackJobViews } from './jobs/callback-job-views.js';
 import { Idempotency } from './jobs/idempotency.js';
 import { JobControl } from './jobs/job-control.js';
+import { JobOutputs, LeasedAttempts } from './jobs/job-files.js';
 import { JobLifecycle } from './jobs/job-lifecycle.js';
 import { JobQueries } from './jobs/job-queries.js';
 import { JobWaiting } from './jobs/job-waiting.js';
@@ -80,6 +89,8 @@ export class GatewayModule {
       controllers: [
         JobsController,
         LogsController,
+        JobFilesController,
+        AttemptFilesController,
         QueuesController,
         WorkersController,
         CallbacksController,
@@ -104,6 +115,13 @@ export class GatewayModule {
         Aftermath,
         Chores,
         Gauges,
+        // files
+        StreamBodies,
+        OutputArchive,
+        OrphanFiles,
+        AttemptTokens,
+        { provide: AttemptGate, useClass: LeasedAttempts },
+        { provide: JobFilesSource, useClass: JobOutputs },
         // events, logs
         JobEvents,
         LiveLogs,

@@ -1,6 +1,12 @@
 import { Controller, Get, Headers, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
-import { ApiBody, ApiConsumes, ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import type { SchemaObject } from '@nestjs/swagger/dist/interfaces/open-api-spec.interface.js';
+import {
+  ApiBody,
+  ApiConsumes,
+  ApiHeader,
+  ApiOperation,
+  ApiResponse,
+  ApiTags,
+} from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -31,7 +37,7 @@ const JOBS = {
 requestSchema('JobSpec', jobSpec);
 
 /** The multipart form, whose parts the JSON Schema of a job alone cannot show. */
-const FORM: SchemaObject = {
+const FORM = {
   type: 'object',
   required: ['job'],
   properties: {

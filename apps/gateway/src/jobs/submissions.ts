@@ -2,8 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { createHash } from 'node:crypto';
 import { newJobId } from '#shared/job/job-id.js';
-import { clashSentence, jobSpec, type JobSpec } from '#shared/job/job-spec.js';
-import { pathClash } from '#shared/job/relative-path.js';
+import { jobSpec, type JobSpec } from '#shared/job/job-spec.js';
 import type { Viewer } from '../auth/viewer.js';
 import { Database } from '../database/database.js';
 import { Aftermath } from '../dispatch/aftermath.js';
@@ -87,8 +86,11 @@ export class Submissions {
     let checked: { spec: JobSpec; queue: Queue } | undefined;
     const check = async (job: unknown) => (checked = await this.check(job));
     const beforeFiles = async (job: unknown) => {
-      const { queue } = await check(job);
-      return { maxUpload: queue.settings.maxUpload ?? this.config.maxUpload };
+      const { spec, queue } = await check(job);
+      return {
+        maxUpload: queue.settings.maxUpload ?? this.config.maxUpload,
+        taken: (spec.inputs ?? []).map((input) => input.path),
+      };
     };
     const { job, files } = request.isMultipart()
       ? await receiveSubmission(request, { store: this.store, jobId, beforeFiles })
@@ -119,13 +121,6 @@ export class Submissions {
     const inputs = inputsOf(spec, files);
     const paths = files.flatMap((file) => file.entries?.map((entry) => entry.path) ?? [file.path]);
     const all = [...paths, ...(spec.inputs ?? []).map((input) => input.path)];
-    const clash = pathClash(all);
-    if (clash) {
-      const message = clashSentence(clash);
-      throw new Problem(422, 'invalid_path', `The job is not valid: ${message}.`, {
-        errors: [{ path: 'inputs', message }],
-      });
-    }
     return {
       id,
       owner,
