@@ -1,7 +1,8 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { isAlive, StandaloneProcess } from '../support/standalone.js';
 
@@ -33,14 +34,12 @@ describe('the standalone', () => {
   const start = async (env = {}) => (standalone = await StandaloneProcess.start(folder, env));
   const submit = (command: string[], headers = {}) => standalone.post<Job>('/v1/jobs', { command }, headers);
   const job = (id: string) => standalone.get<Job>(`/v1/jobs/${id}?wait=30`);
-  /** Says when it runs, and ends when it is told to by a file. */
-  const untilTold = (file: string) => [
-    'sh',
-    '-c',
-    `touch ${file}.up; until test -e ${file}; do sleep 0.02; done; echo told`,
-  ];
-  const running = async ({ id }: Job) => {
-    while ((await standalone.get<Job>(`/v1/jobs/${id}`)).state !== 'running');
+  /** Its command tells that it runs by one file, and ends when it is told to by another. */
+  const submitPatient = async (file: string) => {
+    const script = `touch ${file}.up; until test -e ${file}; do sleep 0.02; done; echo told`;
+    const submitted = await submit(['sh', '-c', script]);
+    while (!existsSync(`${file}.up`)) await pause(5);
+    return submitted;
   };
 
   it('runs a job and shows the way to itself', async () => {
@@ -79,8 +78,7 @@ describe('the standalone', () => {
   it('runs a job again that was under way when it was killed', async () => {
     const first = await start();
     const told = path.join(folder, 'told');
-    const submitted = await submit(untilTold(told));
-    await running(submitted);
+    const submitted = await submitPatient(told);
     await first.end('SIGKILL');
     writeFileSync(told, '');
     await start();
@@ -90,8 +88,7 @@ describe('the standalone', () => {
   it('lets jobs end when it is told to stop, and stops all that it started', async () => {
     const first = await start();
     const told = path.join(folder, 'told');
-    const submitted = await submit(untilTold(told));
-    await running(submitted);
+    const submitted = await submitPatient(told);
     const { postgresPid } = first;
     first.child.kill('SIGINT');
     await first.says('Stopping. Jobs that run get 60 s to end');
@@ -105,8 +102,7 @@ describe('the standalone', () => {
   it('hands jobs back when it is told to stop twice', async () => {
     const first = await start();
     const told = path.join(folder, 'told');
-    const submitted = await submit(untilTold(told));
-    await running(submitted);
+    const submitted = await submitPatient(told);
     first.child.kill('SIGINT');
     await first.says('Stopping.');
     const { code } = await first.end('SIGINT');
