@@ -12,6 +12,7 @@ import { migrate } from './database/migrate.js';
 import { createBlobStore } from './files/create-blob-store.js';
 import type { GatewayConfig } from './gateway.config.js';
 import { GatewayModule } from './gateway.module.js';
+import { Readiness } from './health/readiness.js';
 import { createFastifyAdapter } from './http/fastify.js';
 import { setupOpenApi } from './http/openapi.js';
 import { Queues } from './queues/queues.js';
@@ -99,6 +100,7 @@ async function configureQueues(queues: Queues, config: GatewayConfig): Promise<v
 }
 
 async function stop(app: NestFastifyApplication, dataSource: DataSource): Promise<void> {
+  app.get(Readiness).drain();
   await app.close();
   await dataSource.destroy();
 }

@@ -26,7 +26,7 @@ export class DirectoryBlobStore extends BlobStore {
   /** No key starts with a dot, see blob-keys.ts. */
   private readonly unfinished: string;
 
-  constructor(private readonly directory: string) {
+  constructor(protected readonly directory: string) {
     super();
     this.unfinished = join(directory, '.unfinished');
   }

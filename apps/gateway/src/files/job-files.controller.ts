@@ -24,14 +24,14 @@ export class JobFilesController {
   ) {}
 
   @Get('files')
-  async list(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<ListedFile[]> {
+  async list(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<{ files: ListedFile[] }> {
     const outputs = await this.source.outputsOf(id, viewer);
-    if (!outputs) return [];
+    if (!outputs) return { files: [] };
     const files = await this.archive.list(id, outputs.attempt);
-    return files.map((file) => ({ ...file, href: hrefOf(id, file.path) }));
+    return { files: files.map((file) => ({ ...file, href: hrefOf(id, file.path) })) };
   }
 
-  @Get('files/*path')
+  @Get('files/*')
   async file(
     @Param('id') id: string,
     @Param('*') path: string,

@@ -27,7 +27,7 @@ export class StreamBodies implements OnModuleInit {
       // The job part too comes as a stream: curl and browsers send it with a file name or without.
       isPartAFile: () => true,
       // Files have the limit of their queue, which is known only once the job part was read.
-      limits: { fileSize: Infinity, headerPairs: 50, headerSize: 16 * 1024 },
+      limits: { fileSize: Infinity, headerPairs: 50 },
     });
     // Fastify picks a parser by content type for the whole server, so such a route's type is set aside.
     fastify.addContentTypeParser(STREAM_TYPE, (_request, payload, done) => done(null, payload));

@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import { createHash } from 'node:crypto';
 import { newJobId } from '#shared/job/job-id.js';
 import { jobSpec, type JobSpec } from '#shared/job/job-spec.js';
+import { addLogContext } from '#shared/logging/log-context.js';
 import type { Viewer } from '../auth/viewer.js';
 import { Database } from '../database/database.js';
 import { Aftermath } from '../dispatch/aftermath.js';
@@ -63,6 +64,7 @@ export class Submissions {
 
   private async submit(request: FastifyRequest, viewer: Viewer, held?: HeldKey): Promise<Accepted> {
     const id = newJobId();
+    addLogContext({ jobId: id });
     const received = await this.receive(request, id);
     try {
       const job = this.toNewJob(
