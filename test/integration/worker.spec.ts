@@ -80,6 +80,8 @@ describe('a worker', () => {
   const sh = (script: string, ...args: string[]) => ({ command: ['sh', '-c', script, 'sh', ...args] });
   const text = (stream: Finished['outcome']['stdout']) => Buffer.from(stream.tail, 'base64').toString();
   const spooled = () => readdirSync(join(folder, 'state/attempts'));
+  const filesBelow = (path: string) =>
+    readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => !entry.isDirectory());
   const workspaces = () => readdirSync(join(folder, 'work'));
 
   async function run(part: Partial<ClaimedJob>): Promise<Finished['outcome']> {
@@ -93,7 +95,7 @@ describe('a worker', () => {
       heartbeats.slice(beats + 1).find(({ attempts }) => attempts.length === 0),
     );
     expect(spooled()).toEqual([]);
-    expect(workspaces()).toEqual([]);
+    expect(filesBelow(join(folder, 'work'))).toEqual([]);
   }
 
   async function listing(job: ClaimedJob): Promise<{ path: string; size: number; sha256: string }[]> {
@@ -351,6 +353,14 @@ describe('a worker', () => {
       await run(sh('echo 1 > a'));
     });
 
+    it('gives no job what another one left, wherever it left it', async () => {
+      const look = sh('ls -A . "$HOME"; ls "$LABHAND_PROGRESS" 2>&1 | grep -c No; chmod 700 .');
+      const leave = sh('touch .hidden "$HOME/x"; echo 1 > $LABHAND_PROGRESS; chmod 500 .');
+      for (const part of [leave, leave, look, look, look]) await gateway.outcomeOf(await gateway.give(part));
+      const logs = gateway.said.finished.slice(2).map(({ outcome }) => text(outcome.stdout));
+      expect(logs.map((log) => log.replace(/^.*:$/gm, '').trim())).toEqual(['1', '1', '1']);
+    });
+
     it('acks a ticket for which there is no job', async () => {
       for (let extra = 0; extra < 5; extra++) await gateway.sendTicket('default');
       expect((await run({})).state).toBe('succeeded');
@@ -420,7 +430,10 @@ describe('a worker', () => {
       expect(worker.id).toBe(id);
     });
 
-    it('sends again what was not recorded', async () => {
+    it.each([
+      ['with files', 'echo 1 > a; echo log', 1],
+      ['without', 'echo log', 0],
+    ])('sends again what was not recorded, %s', async (_name, script, files) => {
       await started({ drainTimeout: 0.2 });
       let reached: () => void;
       const reporting = new Promise<void>((resolve) => (reached = resolve));
@@ -428,7 +441,7 @@ describe('a worker', () => {
         reached();
         return new Promise(() => {});
       };
-      const job = await gateway.give(sh('echo 1 > a; echo log'));
+      const job = await gateway.give(sh(script));
       await reporting;
       await worker.close();
       expect(spooled()).toEqual([`${job.jobId}-1`]);
@@ -438,20 +451,21 @@ describe('a worker', () => {
       gateway.onFinished = async () => 'recorded';
       await started();
       const outcome = await gateway.outcomeOf(job);
-      expect(outcome).toMatchObject({ state: 'succeeded', outputs: { files: 1 } });
+      expect(outcome.state).toBe('succeeded');
+      expect(outcome.outputs?.files ?? 0).toBe(files);
       expect(text(outcome.stdout)).toBe('log\n');
-      expect(await listing(job)).toHaveLength(1);
+      if (files > 0) expect(await listing(job)).toHaveLength(files);
       await isAsBefore();
     });
 
     it('reports the attempts that died with it, and clears their workspaces', async () => {
       const key = '00000000-0000-4000-8000-000000000001-3';
-      for (const path of [`state/attempts/${key}`, `work/${key}/work/locked`, 'work/somebody-elses']) {
+      for (const path of [`state/attempts/${key}`, 'work/w1.7/work/locked', 'work/w2.1', 'work/w1.x']) {
         mkdirSync(join(folder, path), { recursive: true });
       }
       writeFileSync(join(folder, `state/attempts/${key}/stdout`), 'half');
       writeFileSync(join(folder, `state/attempts/${key}/outcome.json`), '{"torn');
-      await started();
+      await started({ workerId: 'w1' });
       const lost = await gateway.until((said) => said.lost[0]);
       expect(lost).toEqual({
         jobId: '00000000-0000-4000-8000-000000000001',
@@ -461,7 +475,7 @@ describe('a worker', () => {
       });
       await worker.close();
       expect(spooled()).toEqual([]);
-      expect(workspaces()).toEqual(['somebody-elses']);
+      expect(workspaces()).toEqual(['w1.x', 'w2.1']);
     });
   });
 });

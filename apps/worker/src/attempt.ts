@@ -29,14 +29,17 @@ export interface AttemptTools {
 
 const logger = new Logger('attempt');
 
+/** Seconds up to which a command may as well run again. */
+const CHEAP_SECONDS = 10;
+/** Milliseconds that a gateway usually needs for an answer, and more. */
+const RECORDED_SOON_MS = 500;
+
 /** Takes a claimed job to its end; never rejects. */
 export async function attemptJob(job: ClaimedJob, tools: AttemptTools): Promise<void> {
   const held = tools.attempts.hold(job);
   try {
     const entry = await carryOut(job, held, tools);
-    tools.spool.write(held.key, entry);
-    await tools.workspaces.remove(held.key).catch(warn);
-    await bringToGateway(held, entry, tools);
+    await keepUntilRecorded(held, entry, tools);
   } catch (error) {
     await giveUp(held, error, tools);
   } finally {
@@ -44,26 +47,11 @@ export async function attemptJob(job: ClaimedJob, tools: AttemptTools): Promise<
   }
 }
 
-/** Reports an outcome that stands in the spool; what a drain interrupts stays there for the next start. */
-export async function bringToGateway(
-  held: HeldAttempt,
-  entry: SpoolEntry,
-  tools: AttemptTools,
-): Promise<void> {
-  try {
-    await reportOutcome(held, entry, tools);
-  } catch (error) {
-    if (error instanceof AttemptEnded && error.ending === 'drain') return;
-    if (!(error instanceof AttemptEnded)) throw error;
-  }
-  await tools.spool.remove(held.key);
-}
-
 /** The steps of an attempt, from its claim to an outcome. */
 async function carryOut(job: ClaimedJob, held: HeldAttempt, tools: AttemptTools): Promise<SpoolEntry> {
   const startedAt = new Date();
   const spool = tools.spool.open(held.key);
-  const workspace = tools.workspaces.create(held.key);
+  const workspace = tools.workspaces.take();
   try {
     await placeInputs(job, workspace, spool, tools.files, held.stopped);
     const before = await takeSnapshot(workspace.directory);
@@ -73,7 +61,39 @@ async function carryOut(job: ClaimedJob, held: HeldAttempt, tools: AttemptTools)
   } catch (error) {
     held.commandIsOver();
     return conclude(job, neverRan(verdictBeforeRun(error), startedAt), NOTHING_PACKED);
+  } finally {
+    await tools.workspaces.giveBack(workspace);
   }
+}
+
+/**
+ * An outcome stands on the disk while it is reported. That of a short job without files is written only when it is
+ * not recorded at once: should the worker die in between, running it again costs less than a write for each.
+ */
+async function keepUntilRecorded(held: HeldAttempt, entry: SpoolEntry, tools: AttemptTools): Promise<void> {
+  const isCheap = entry.uploads.length === 0 && entry.outcome.usage.wallSeconds < CHEAP_SECONDS;
+  const keep = () => tools.spool.write(held.key, entry);
+  const later = isCheap ? setTimeout(keep, RECORDED_SOON_MS) : void keep();
+  try {
+    await bringToGateway(held, entry, tools);
+  } finally {
+    clearTimeout(later);
+  }
+}
+
+/** Reports an outcome; what a drain interrupts is left in the spool for the next start. */
+export async function bringToGateway(
+  held: HeldAttempt,
+  entry: SpoolEntry,
+  tools: AttemptTools,
+): Promise<void> {
+  try {
+    await reportOutcome(held, entry, tools);
+  } catch (error) {
+    if (!(error instanceof AttemptEnded)) throw error;
+    if (error.ending === 'drain') return tools.spool.write(held.key, entry);
+  }
+  await tools.spool.remove(held.key);
 }
 
 interface KeptOutputs extends PackedOutputs {
@@ -134,8 +154,7 @@ function verdictBeforeRun(error: unknown): Verdict {
 
 /** The attempt has no outcome: it belongs to somebody else, or the job is handed back. */
 async function giveUp(held: HeldAttempt, error: unknown, tools: AttemptTools): Promise<void> {
-  await tools.workspaces.remove(held.key).catch(warn);
-  await tools.spool.remove(held.key).catch(warn);
+  await tools.spool.remove(held.key);
   if (error instanceof StaleAttemptError) {
     logger.warn(`The attempt ${held.key} is dropped: ${error.message}.`);
   } else if (error instanceof AttemptEnded) {
@@ -147,8 +166,4 @@ async function giveUp(held: HeldAttempt, error: unknown, tools: AttemptTools): P
     );
     await handBack(held, 'worker_died', tools, held.taken);
   }
-}
-
-function warn(error: Error): void {
-  logger.warn(`Something of an attempt is left on the disk: ${error.message}`);
 }

@@ -3,7 +3,6 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { ReadableStream } from 'node:stream/web';
 import type { AttemptRef } from '#shared/messages/messages.js';
 import { retrying } from './retry.js';
 import type { Upload } from './spool.js';

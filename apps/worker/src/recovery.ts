@@ -21,7 +21,7 @@ export class Recovery {
     const { entries, dead } = this.tools.spool.leftovers();
     this.entries = entries;
     this.dead = dead;
-    for (const ref of [...entries, ...dead]) await this.tools.workspaces.remove(attemptKey(ref));
+    await this.tools.workspaces.clear();
   }
 
   /** Reports what was found, beside the worker's other work. */

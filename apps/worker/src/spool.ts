@@ -1,3 +1,4 @@
+import { Logger } from '@nestjs/common';
 import { mkdirSync, readFileSync, readdirSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -43,6 +44,7 @@ const OUTCOME = 'outcome.json';
  * lease runs out and the job runs again. An outcome torn by it counts as none.
  */
 export class Spool {
+  private readonly logger = new Logger('spool');
   private readonly root: string;
 
   constructor(stateDir: string) {
@@ -68,8 +70,13 @@ export class Spool {
     };
   }
 
+  /** A full disk does not keep an outcome from being sent; it only will not survive the worker. */
   write(key: string, entry: SpoolEntry): void {
-    writeFileSync(join(this.root, key, OUTCOME), JSON.stringify(entry), { mode: 0o600 });
+    try {
+      writeFileSync(join(this.root, key, OUTCOME), JSON.stringify(entry), { mode: 0o600 });
+    } catch (error) {
+      this.logger.warn(`The outcome of the attempt ${key} could not be kept: ${(error as Error).message}`);
+    }
   }
 
   async remove(key: string): Promise<void> {

@@ -29,6 +29,7 @@ export class Worker {
     private readonly app: INestMicroservice,
     private readonly broker: Broker,
     private readonly launcher: Launcher,
+    private readonly workspaces: Workspaces,
   ) {}
 
   /** Resolves when tickets are taken, or when closed before; waits for broker and gateway as long as it takes. */
@@ -46,6 +47,7 @@ export class Worker {
     await this.app.get(Drain).drain();
     await this.app.close();
     await this.launcher.close();
+    await this.workspaces.clear();
   }
 
   /** Cuts a drain short. */
@@ -73,6 +75,7 @@ export async function createWorker(
 ): Promise<Worker> {
   const workerId = settings.workerId ?? keptWorkerId(settings.stateDir);
   const server = new ChannelServer(broker, subscriptions(settings, workerId));
+  const workspaces = new Workspaces(settings.workDir, workerId);
   const app = await NestFactory.createMicroservice(
     WorkerModule.of({
       settings,
@@ -83,7 +86,7 @@ export async function createWorker(
         ownEnvironment: settings.jobEnvironment,
         attempts: new Attempts(),
         spool: new Spool(settings.stateDir),
-        workspaces: new Workspaces(settings.workDir),
+        workspaces,
         files: new FilesClient(settings.gatewayUrl),
         launcher,
         link: new GatewayLink(new ChannelClient(broker), broker),
@@ -91,7 +94,7 @@ export async function createWorker(
     }),
     { strategy: server, bufferLogs: false },
   );
-  return new Worker(workerId, app, broker, launcher);
+  return new Worker(workerId, app, broker, launcher, workspaces);
 }
 
 function subscriptions(settings: WorkerSettings, workerId: string): Subscription[] {

@@ -1,4 +1,5 @@
-import { mkdirSync, rmdirSync } from 'node:fs';
+import { Logger } from '@nestjs/common';
+import { lstatSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeTree } from './remove-tree.js';
 
@@ -16,39 +17,74 @@ export interface Workspace {
   readonly progress: string;
 }
 
-/** A fresh folder per attempt. */
+/** An empty workspace per attempt, and the only one that it is in. */
 export class Workspaces {
-  constructor(private readonly workDir: string) {
+  private readonly logger = new Logger('workspaces');
+  /** Given back empty and as they were made: making folders anew costs a short job more than all else. */
+  private readonly free: MadeWorkspace[] = [];
+  private made = 0;
+
+  /** @param owner the worker; others may keep theirs in the same folder */
+  constructor(
+    private readonly workDir: string,
+    private readonly owner: string,
+  ) {
     mkdirSync(workDir, { recursive: true, mode: 0o700 });
   }
 
-  /** Synchronous like the rest of a short job's few folder calls: the thread pool costs more than the call. */
-  create(key: string): Workspace {
-    const workspace = this.at(key);
-    mkdirSync(workspace.root, 0o700);
-    mkdirSync(workspace.directory);
-    mkdirSync(workspace.home);
-    return workspace;
+  take(): Workspace {
+    return this.free.pop() ?? this.make();
   }
 
-  async remove(key: string): Promise<void> {
-    const { root, directory, home } = this.at(key);
+  /** Never rejects: a workspace that cannot be removed is left for the next start to try again. */
+  async giveBack(workspace: Workspace): Promise<void> {
+    const made = workspace as MadeWorkspace;
+    if (isAsMade(made)) this.free.push(made);
+    else await this.remove(made.root);
+  }
+
+  /** Removes all that this worker ever made here; none may be in use. */
+  async clear(): Promise<void> {
+    this.free.length = 0;
+    const mine = readdirSync(this.workDir).filter((name) => this.isMine(name));
+    for (const name of mine) await this.remove(join(this.workDir, name));
+  }
+
+  private isMine(name: string): boolean {
+    return name.startsWith(`${this.owner}.`) && /^\d+$/.test(name.slice(this.owner.length + 1));
+  }
+
+  private make(): MadeWorkspace {
+    const root = join(this.workDir, `${this.owner}.${++this.made}`);
+    const [directory, home] = [join(root, 'work'), join(root, 'home')];
+    mkdirSync(root, 0o700);
+    mkdirSync(directory);
+    mkdirSync(home);
+    return { root, directory, home, progress: join(root, 'progress'), mode: lstatSync(directory).mode };
+  }
+
+  private async remove(root: string): Promise<void> {
     try {
-      rmdirSync(directory);
-      rmdirSync(home);
-      rmdirSync(root);
-    } catch {
       await removeTree(root);
+    } catch (error) {
+      this.logger.warn(`The workspace ${root} could not be removed: ${(error as Error).message}`);
     }
   }
+}
 
-  private at(key: string): Workspace {
-    const root = join(this.workDir, key);
-    return {
-      root,
-      directory: join(root, 'work'),
-      home: join(root, 'home'),
-      progress: join(root, 'progress'),
-    };
+interface MadeWorkspace extends Workspace {
+  /** Of its folders, when they were made. */
+  readonly mode: number;
+}
+
+/** Synchronous: for a few calls on a local disk the thread pool costs more than they do. */
+function isAsMade({ root, directory, home, mode }: MadeWorkspace): boolean {
+  try {
+    return (
+      readdirSync(root).length === 2 &&
+      [directory, home].every((folder) => lstatSync(folder).mode === mode && readdirSync(folder).length === 0)
+    );
+  } catch {
+    return false;
   }
 }
