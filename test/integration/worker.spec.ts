@@ -79,7 +79,9 @@ describe('a worker', () => {
 
   const sh = (script: string, ...args: string[]) => ({ command: ['sh', '-c', script, 'sh', ...args] });
   const text = (stream: Finished['outcome']['stdout']) => Buffer.from(stream.tail, 'base64').toString();
-  const spooled = () => readdirSync(join(folder, 'state/attempts'));
+  const spooled = () => [
+    ...new Set(readdirSync(join(folder, 'state/attempts')).map((name) => name.split('.')[0])),
+  ];
   const filesBelow = (path: string) =>
     readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => !entry.isDirectory());
   const workspaces = () => readdirSync(join(folder, 'work'));
@@ -460,11 +462,11 @@ describe('a worker', () => {
 
     it('reports the attempts that died with it, and clears their workspaces', async () => {
       const key = '00000000-0000-4000-8000-000000000001-3';
-      for (const path of [`state/attempts/${key}`, 'work/w1.7/work/locked', 'work/w2.1', 'work/w1.x']) {
+      for (const path of ['state/attempts', 'work/w1.7/work/locked', 'work/w2.1', 'work/w1.x']) {
         mkdirSync(join(folder, path), { recursive: true });
       }
-      writeFileSync(join(folder, `state/attempts/${key}/stdout`), 'half');
-      writeFileSync(join(folder, `state/attempts/${key}/outcome.json`), '{"torn');
+      writeFileSync(join(folder, `state/attempts/${key}.stdout`), 'half');
+      writeFileSync(join(folder, `state/attempts/${key}.outcome.json`), '{"torn');
       await started({ workerId: 'w1' });
       const lost = await gateway.until((said) => said.lost[0]);
       expect(lost).toEqual({

@@ -11,7 +11,7 @@ import type { Launcher } from './launcher.js';
 import { takeSnapshot, type Snapshot } from './output-files.js';
 import { packOutputs, type PackedOutputs } from './outputs.js';
 import { neverRan, runCommand, type Ran } from './run.js';
-import type { Spool, SpoolEntry, SpoolFolder, Upload } from './spool.js';
+import type { Spool, SpoolEntry, SpoolFiles, Upload } from './spool.js';
 import { CANCELED, type Verdict } from './verdict.js';
 import type { Workspace, Workspaces } from './workspace.js';
 
@@ -93,7 +93,7 @@ export async function bringToGateway(
     if (!(error instanceof AttemptEnded)) throw error;
     if (error.ending === 'drain') return tools.spool.write(held.key, entry);
   }
-  await tools.spool.remove(held.key);
+  tools.spool.remove(held.key);
 }
 
 interface KeptOutputs extends PackedOutputs {
@@ -108,7 +108,7 @@ async function keepOutputs(
   held: HeldAttempt,
   workspace: Workspace,
   before: Snapshot,
-  spool: SpoolFolder,
+  spool: SpoolFiles,
 ): Promise<KeptOutputs> {
   try {
     return await packOutputs(workspace.directory, before, job.outputs, spool, held.taken);
@@ -154,7 +154,7 @@ function verdictBeforeRun(error: unknown): Verdict {
 
 /** The attempt has no outcome: it belongs to somebody else, or the job is handed back. */
 async function giveUp(held: HeldAttempt, error: unknown, tools: AttemptTools): Promise<void> {
-  await tools.spool.remove(held.key);
+  tools.spool.remove(held.key);
   if (error instanceof StaleAttemptError) {
     logger.warn(`The attempt ${held.key} is dropped: ${error.message}.`);
   } else if (error instanceof AttemptEnded) {

@@ -39,12 +39,12 @@ async function uploadAll(
   entry: SpoolEntry,
   { spool, files }: FinishTools,
 ): Promise<Outcome> {
-  const folder = spool.at(held.key);
+  const kept = spool.at(held.key);
   let outcome = entry.outcome;
   for (const name of entry.uploads) {
     if (isOutput(name) && outcome.outputs === null) continue;
     try {
-      await files.put(entry, name, `${folder.path}/${name}`, held.taken);
+      await files.put(entry, name, kept.path(name), held.taken);
     } catch (error) {
       if (!(error instanceof FileRefusedError)) throw error;
       outcome = withoutUpload(outcome, name, error.message);

@@ -6,7 +6,7 @@ import type { ClaimedJob, InputFile } from '#shared/messages/messages.js';
 import { AttemptEnded } from './attempts.js';
 import { AttemptFailure, because } from './attempt-failure.js';
 import { StaleAttemptError, type FilesClient } from './files-client.js';
-import type { SpoolFolder } from './spool.js';
+import type { SpoolFiles } from './spool.js';
 import type { Workspace } from './workspace.js';
 
 const PARALLEL = 4;
@@ -20,7 +20,7 @@ const PARALLEL = 4;
 export async function placeInputs(
   job: ClaimedJob,
   workspace: Workspace,
-  spool: SpoolFolder,
+  spool: SpoolFiles,
   files: FilesClient,
   signal: AbortSignal,
 ): Promise<void> {
@@ -37,7 +37,7 @@ export async function placeInputs(
   };
   for (const [index, input] of archives.entries()) {
     await told(input, async () => {
-      const file = join(spool.path, `input-${index}`);
+      const file = spool.path(`input-${index}`);
       await fetchTo(input, file);
       await unpack(file, input, workspace.directory, signal);
       await rm(file);

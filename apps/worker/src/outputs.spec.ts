@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { openPromise } from 'yauzl';
 import { matcher, selectOutputs, takeSnapshot } from './output-files.js';
 import { packOutputs } from './outputs.js';
-import { Spool, type SpoolFolder } from './spool.js';
+import { Spool, SpoolFiles } from './spool.js';
 
 describe('output globs', () => {
   const taken = (globs: string[], paths: string[]) => paths.filter(matcher(globs));
@@ -38,7 +38,7 @@ describe('output globs', () => {
 describe('outputs', () => {
   let folder: string;
   let work: string;
-  let spool: SpoolFolder;
+  let spool: SpoolFiles;
   const never = new AbortController().signal;
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'labhand-outputs-'));
@@ -107,13 +107,13 @@ describe('outputs', () => {
     writeFileSync(file('input'), 'x');
     const before = await takeSnapshot(work);
     expect(await packOutputs(work, before, [], spool, never)).toEqual({ summary: null, note: undefined });
-    expect(await readdir(spool.path)).toEqual([]);
+    expect(await readdir(join(folder, 'attempts'))).toEqual(['a.stdout']);
   });
 
   it('that cannot be packed leave nothing half-made', async () => {
     writeFileSync(file('a'), 'x');
     await expect(
-      packOutputs(work, new Map(), [], { ...spool, archive: join(folder, 'none/a.zip') }, never),
+      packOutputs(work, new Map(), [], new SpoolFiles(join(folder, 'none/a')), never),
     ).rejects.toMatchObject({
       reason: 'output_error',
       message: expect.stringMatching(/^The output files could not be packed: .*ENOENT.*\.$/),
@@ -126,6 +126,6 @@ describe('outputs', () => {
     const packing = packOutputs(work, new Map(), [], spool, ended.signal);
     ended.abort(new Error('ended'));
     await expect(packing).rejects.toThrow('ended');
-    expect(await readdir(spool.path)).toEqual([]);
+    expect(await readdir(join(folder, 'attempts'))).toEqual(['a.stdout']);
   });
 });

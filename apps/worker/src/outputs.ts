@@ -10,7 +10,7 @@ import type { ZipFile } from 'yazl';
 import type { Outcome } from '#shared/messages/messages.js';
 import { AttemptFailure, because } from './attempt-failure.js';
 import { selectOutputs, type FoundFile, type Snapshot } from './output-files.js';
-import type { SpoolFolder } from './spool.js';
+import type { SpoolFiles } from './spool.js';
 
 /** One output file, as the listing beside the archive has it. */
 interface ListedFile {
@@ -35,14 +35,14 @@ const deflated = promisify<Buffer, { level: number }, Buffer>(deflateRaw);
 
 /**
  * Packs the new or changed files that match `globs` into one archive with a listing, both in the attempt's
- * spool folder.
+ * spool.
  * @throws {AttemptFailure} output_error; nothing half-made is left
  */
 export async function packOutputs(
   directory: string,
   before: Snapshot,
   globs: readonly string[],
-  spool: SpoolFolder,
+  spool: SpoolFiles,
   signal: AbortSignal,
 ): Promise<PackedOutputs> {
   try {

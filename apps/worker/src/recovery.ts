@@ -51,7 +51,7 @@ export class Recovery {
   private async reportDead(ref: AttemptRef): Promise<void> {
     this.logger.warn(`The attempt ${attemptKey(ref)} died with the last run of this worker.`);
     await handBack(ref, 'worker_died', this.tools);
-    await this.tools.spool.remove(attemptKey(ref));
+    this.tools.spool.remove(attemptKey(ref));
   }
 
   private track(work: Promise<void>): void {

@@ -6,7 +6,7 @@ import { jobEnvironment } from './job-environment.js';
 import type { LaunchResult, Launcher } from './launcher.js';
 import { LogFollower } from './log-follower.js';
 import { ProgressFollower } from './progress.js';
-import type { SpoolFolder } from './spool.js';
+import type { SpoolFiles } from './spool.js';
 import { EMPTY_STREAM, summarizeStream } from './stream-summary.js';
 import { verdict, type Intervention, type Verdict } from './verdict.js';
 import type { Workspace } from './workspace.js';
@@ -41,7 +41,7 @@ export async function runCommand(
   job: ClaimedJob,
   held: HeldAttempt,
   workspace: Workspace,
-  spool: SpoolFolder,
+  spool: SpoolFiles,
   { launcher, link, ownEnvironment }: RunTools,
 ): Promise<Ran> {
   held.stopped.throwIfAborted();

@@ -5,7 +5,7 @@ import { removeTree } from './remove-tree.js';
 
 /**
  * What one attempt's command sees and may write to. Logs, the launcher's record and the outcome are not here
- * but in the attempt's spool folder, out of the command's way.
+ * but in the spool, out of the command's way.
  */
 export interface Workspace {
   readonly root: string;
