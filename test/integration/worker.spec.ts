@@ -9,6 +9,8 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { buildSync } from 'esbuild';
@@ -368,6 +370,21 @@ describe('a worker', () => {
       expect((await run({})).state).toBe('succeeded');
       expect(await gateway.broker.depth(ticketsQueue('default'))).toBe(0);
     });
+  });
+
+  it('tells over HTTP that it lives and whether it is ready', async () => {
+    const probe = createServer().listen(0, '127.0.0.1');
+    await once(probe, 'listening');
+    const { port } = probe.address() as AddressInfo;
+    probe.close();
+    await once(probe, 'close');
+    await started({ healthPort: port });
+    const statuses = ['live', 'ready', 'other'].map(async (path) => {
+      const response = await fetch(`http://127.0.0.1:${port}/health/${path}`);
+      await response.text();
+      return response.status;
+    });
+    expect(await Promise.all(statuses)).toEqual([200, 200, 404]);
   });
 
   describe('that is told to stop', () => {
