@@ -27,7 +27,7 @@ export class Slots {
 
   @EventPattern<string>('ticket')
   async serve(@Payload() { queue }: MessageBody<'ticket'>, @Ctx() context: ChannelContext): Promise<void> {
-    const release = setTimeout(() => void context.release(), TICKET_HELD_MS);
+    const release = setTimeout(() => void this.release(context), TICKET_HELD_MS);
     try {
       await this.serveOne(queue);
     } finally {
@@ -41,6 +41,15 @@ export class Slots {
     await withLogContext({ jobId: job.jobId, attempt: job.attempt }, () =>
       this.drain.draining ? handBack(job, 'drain', this.tools) : attemptJob(job, this.tools),
     );
+  }
+
+  private async release(context: ChannelContext): Promise<void> {
+    try {
+      await context.release();
+    } catch (error) {
+      // The connection went, and the ticket with it: that is as good.
+      this.logger.debug(`A ticket was not released: ${(error as Error).message}`);
+    }
   }
 
   /** A claim that was sent is answered before a drain ends, lest its job waits for a lease that nobody holds. */
