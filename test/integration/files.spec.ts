@@ -308,17 +308,23 @@ describe('a submission as a form', () => {
   });
 });
 
-describe('a full disk', () => {
-  class FullBlobStore extends WatchedBlobStore {
-    protected override temporaryPath(): string {
-      return join(this.directory, '.unfinished', 'full');
-    }
+/** Writes through a link to /dev/full: the kernel's own ENOSPC. */
+class FullBlobStore extends WatchedBlobStore {
+  async fill(): Promise<void> {
+    await mkdir(join(this.directory, '.unfinished'), { recursive: true });
+    await symlink('/dev/full', this.temporaryPath());
   }
-  let full: FilesApp;
+
+  protected override temporaryPath(): string {
+    return join(this.directory, '.unfinished', 'full');
+  }
+}
+
+describe('a full disk', () => {
+  let full: FilesApp<FullBlobStore>;
   beforeEach(async () => {
     full = await startFilesApp((directory) => new FullBlobStore(directory));
-    await mkdir(join(full.store.path, '.unfinished'), { recursive: true });
-    await symlink('/dev/full', join(full.store.path, '.unfinished', 'full'));
+    await full.store.fill();
   });
   afterEach(() => full.stop());
 
@@ -337,6 +343,24 @@ describe('a full disk', () => {
     });
     expect(await response.json()).toMatchObject({ status: 507, code: 'storage_full' });
     expect(await full.store.files()).toEqual([]);
+  });
+});
+
+describe('a connection', () => {
+  it('stays for the next request when a worker was refused in the middle of a file', async () => {
+    const full = await startFilesApp((directory) => new FullBlobStore(directory));
+    await full.store.fill();
+    const socket = await open(full.port);
+    const token = await full.tokens.issue(JOB_ID, 1);
+    const path = `/v1/attempts/${JOB_ID}/1/stdout`;
+    socket.write(head(`PUT ${path}`, 10e6, 'text/plain', `authorization: Bearer ${token}\r\n`));
+    socket.write(Buffer.alloc(5e6));
+    expect(await answer(socket)).toMatch(/^HTTP\/1.1 507 /);
+    socket.write(Buffer.alloc(5e6));
+    socket.write(head('GET /v1/nowhere', 0, 'text/plain'));
+    expect(await answer(socket)).toMatch(/^HTTP\/1.1 404 /);
+    socket.destroy();
+    await full.stop();
   });
 });
 
@@ -566,8 +590,8 @@ describe('the output files of a job', () => {
   );
 });
 
-async function open(): Promise<Socket> {
-  const socket = connect(app.port, '127.0.0.1');
+async function open(port = app.port): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1');
   await once(socket, 'connect');
   return socket;
 }

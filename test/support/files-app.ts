@@ -43,10 +43,6 @@ export class WatchedBlobStore extends DirectoryBlobStore {
   readonly reads: Readable[] = [];
   private onWrite: (() => void) | undefined;
 
-  get path(): string {
-    return this.directory;
-  }
-
   /** Resolves when the next write begins. */
   nextWrite(): Promise<void> {
     return new Promise((resolve) => (this.onWrite = resolve));
@@ -131,16 +127,20 @@ class TestSource extends JobFilesSource {
   }
 }
 
-export interface FilesApp {
+export interface FilesApp<S extends WatchedBlobStore = WatchedBlobStore> {
   readonly url: string;
   readonly port: number;
-  readonly store: WatchedBlobStore;
+  readonly store: S;
   readonly jobs: Jobs;
   readonly tokens: AttemptTokens;
   stop(): Promise<void>;
 }
 
 /** The file routes of the gateway on a free port, with a directory for blobs and no database. */
+export async function startFilesApp(): Promise<FilesApp>;
+export async function startFilesApp<S extends WatchedBlobStore>(
+  make: (directory: string) => S,
+): Promise<FilesApp<S>>;
 export async function startFilesApp(
   make = (directory: string) => new WatchedBlobStore(directory),
 ): Promise<FilesApp> {

@@ -38,6 +38,8 @@ export function discardRest(request: IncomingMessage): void {
   timer.unref();
   request.once('close', () => clearTimeout(timer));
   request.on('error', () => undefined);
+  // A listener and not only resume(): the reader that gave up may still be waiting, and lets go a moment later.
+  request.on('data', () => undefined);
   request.resume();
 }
 

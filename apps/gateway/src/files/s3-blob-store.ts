@@ -27,8 +27,11 @@ export interface S3Config {
   readonly forcePathStyle?: boolean;
 }
 
-/** A multipart upload has at most 10,000 parts, so 16 MiB lets a blob of unknown size grow to 156 GiB. */
-const PART_BYTES = 16 * 2 ** 20;
+/**
+ * Several parts are in memory at once, so they are small; an upload has at most 10,000 of them, so that a blob whose
+ * size is not known before can grow to 78 GiB.
+ */
+const PART_BYTES = 8 * 2 ** 20;
 const MAX_PARTS = 10_000;
 /** Parts under way at once; each one is held in memory. */
 const PARTS_AT_ONCE = 3;
