@@ -34,6 +34,7 @@ import { StreamBodies } from './files/stream-bodies.js';
 import { GATEWAY_CONFIG, type GatewayConfig } from './gateway.config.js';
 import { HttpModule } from './http/http.module.js';
 import { HealthModule } from './health/health.module.js';
+import { Needs } from './health/needs.js';
 import { CallbackJobViews } from './jobs/callback-job-views.js';
 import { Idempotency } from './jobs/idempotency.js';
 import { JobControl } from './jobs/job-control.js';
@@ -115,6 +116,7 @@ export class GatewayModule {
         Aftermath,
         Chores,
         Gauges,
+        Needs,
         // files
         StreamBodies,
         OutputArchive,

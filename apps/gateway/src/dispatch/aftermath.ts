@@ -29,7 +29,7 @@ export class Aftermath {
     this.metrics.jobsFinished.inc({ queue: job.queue, state: job.state, reason: job.reason ?? '' });
     if (job.started_at && job.finished_at) {
       this.metrics.jobRunSeconds.observe({ queue: job.queue }, seconds(job.started_at, job.finished_at));
-      this.metrics.jobWaitSeconds.observe({ queue: job.queue }, seconds(job.created_at, job.started_at));
+      this.metrics.jobWaitSeconds.observe({ queue: job.queue }, seconds(job.available_at, job.started_at));
     }
   }
 

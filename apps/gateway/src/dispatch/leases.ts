@@ -64,8 +64,7 @@ export class Leases {
     for (const { jobId, attempt, current, cancel } of rows) {
       if (current && !cancel) continue;
       await this.channel.tell(current ? 'cancel' : 'abandon', { jobId, attempt }, workerId);
-      if (!current)
-        this.logger.warn('its worker is told to end a stale attempt', { jobId, attempt });
+      if (!current) this.logger.warn('its worker is told to end a stale attempt', { jobId, attempt });
     }
   }
 
@@ -79,8 +78,7 @@ export class Leases {
     try {
       const moved = await this.lifecycle.reclaim();
       for (const job of moved) {
-        this.logger.warn(`lease ran out, the job is ${job.state}`, { jobId: job.id,
-          attempt: job.attempt });
+        this.logger.warn(`lease ran out, the job is ${job.state}`, { jobId: job.id, attempt: job.attempt });
       }
       await this.aftermath.of(moved);
     } catch (error) {

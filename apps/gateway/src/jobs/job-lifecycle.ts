@@ -182,12 +182,18 @@ export class JobLifecycle {
     return this.database.one<MovedJob>(RELEASE, [id]);
   }
 
-  /** A waiting job is canceled at once; of one that runs the intent is noted, its state stays. */
+  /**
+   * A waiting job is canceled at once; of one that runs the intent is noted, its state stays. Between the two
+   * statements a job may begin to run or go back to its queue, so both are asked again.
+   */
   async cancel(id: string): Promise<MovedJob | undefined> {
-    return (
-      (await this.database.one<MovedJob>(CANCEL_WAITING, [id])) ??
-      (await this.database.one<MovedJob>(CANCEL_RUNNING, [id]))
-    );
+    for (let round = 0; round < 3; round++) {
+      const moved =
+        (await this.database.one<MovedJob>(CANCEL_WAITING, [id])) ??
+        (await this.database.one<MovedJob>(CANCEL_RUNNING, [id]));
+      if (moved) return moved;
+    }
+    return undefined;
   }
 
   /**

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Readable } from 'node:stream';
 import { attemptKey } from '../files/blob-keys.js';
-import { BlobStore } from '../files/blob-store.js';
+import { BlobNotFoundError, BlobStore } from '../files/blob-store.js';
 import type { JobWithAttempts } from '../jobs/job-view.js';
 import { LiveLogs, type LiveChunk } from './live-logs.js';
 
@@ -30,7 +30,13 @@ export class JobLogs {
       return Readable.from([lastBytes(kept, tail)], { objectMode: false });
     }
     const start = tail === undefined ? 0 : Math.max(0, summary.bytes - tail);
-    return this.store.read(attemptKey(job.id, job.attempt, stream), { start });
+    try {
+      return await this.store.read(attemptKey(job.id, job.attempt, stream), { start });
+    } catch (error) {
+      // The worker could not store it, which is the reason of the job's failure; its end came with the report.
+      if (!(error instanceof BlobNotFoundError)) throw error;
+      return Readable.from([lastBytes(kept, tail)], { objectMode: false });
+    }
   }
 }
 

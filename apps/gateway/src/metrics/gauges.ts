@@ -1,36 +1,23 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { ticketsQueue } from '#shared/amqp/topology.js';
-import { BROKER, type Broker, type BrokerStatus } from '#shared/channel/broker.js';
+import { BROKER, type Broker } from '#shared/channel/broker.js';
 import { Database } from '../database/database.js';
-import { BlobStore } from '../files/blob-store.js';
-import { Readiness } from '../health/readiness.js';
 import { Queues } from '../queues/queues.js';
 import { Workers } from '../workers/workers.js';
 import { Metrics } from './metrics.js';
 
-/** What the whole service is like now, read when asked for, and what it needs in order to serve. */
+/** What the whole service is like now, read when asked for. */
 @Injectable()
 export class Gauges implements OnModuleInit {
-  private status: BrokerStatus = 'disconnected';
-
   constructor(
     private readonly metrics: Metrics,
-    private readonly readiness: Readiness,
     private readonly database: Database,
     private readonly queues: Queues,
     private readonly workers: Workers,
-    private readonly store: BlobStore,
     @Inject(BROKER) private readonly broker: Broker,
   ) {}
 
   onModuleInit(): void {
-    this.broker.status.subscribe((status) => (this.status = status));
-    this.readiness.add('database', () => this.database.query('SELECT 1'));
-    this.readiness.add('blobs', () => this.store.check());
-    this.readiness.add('broker', async () => {
-      if (this.status !== 'connected') throw new Error('the connection is lost');
-    });
-
     this.metrics.registerGauge('labhand_jobs_waiting', 'Jobs that could be claimed now', ['queue'], () =>
       this.lanes('waiting'),
     );

@@ -10,7 +10,6 @@ const MAX_NAME_BYTES = 255;
 export function relativePathFault(path: string): string | undefined {
   if (path === '') return 'is empty';
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) return `is longer than ${MAX_PATH_BYTES} bytes`;
-  // eslint-disable-next-line no-control-regex
   if (/[\u0000-\u001f\u007f]/.test(path)) return 'has a control character';
   if (path.startsWith('/') || /^[A-Za-z]:[\\/]/.test(path)) return 'is absolute';
   if (path.includes('\\')) return 'has a backslash';
