@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { Logger } from '@nestjs/common';
-import { AmqpBroker } from '#shared/channel/amqp-broker.js';
+import { AmqpBroker } from '#shared/amqp/amqp-broker.js';
 import { createLogger } from '#shared/logging/logger.js';
 import { startLauncher } from './launcher-client.js';
 import { launcherPaths } from './launcher-paths.js';
