@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { Readable, Transform } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import type { AttemptRef } from '#shared/messages/messages.js';
 import { retrying } from './retry.js';
@@ -21,6 +23,8 @@ export interface FileAccess extends AttemptRef {
   readonly filesToken: string;
 }
 
+/** Milliseconds without a byte in either direction. */
+const SILENCE_MS = 120_000;
 /** Milliseconds that inputs are tried for: longer than a gateway takes to be replaced. */
 const FETCH_PATIENCE_MS = 5 * 60_000;
 
@@ -62,12 +66,11 @@ export class FilesClient {
     target: string,
     signal: AbortSignal,
   ): Promise<void> {
-    const response = await fetch(this.address(file.href), { headers: bearer(access), signal });
+    const response = await this.send('GET', file.href, bearer(access), undefined, signal);
     await refuseFaults(response, file.href);
     const hash = createHash('sha256');
-    const body = response.body ? Readable.fromWeb(response.body) : Readable.from([]);
     await pipeline(
-      body,
+      response,
       tap((chunk) => hash.update(chunk)),
       createWriteStream(target, { mode: file.executable ? 0o755 : 0o644 }),
       { signal },
@@ -84,25 +87,32 @@ export class FilesClient {
     signal: AbortSignal,
   ): Promise<void> {
     const path = `/v1/attempts/${access.jobId}/${access.attempt}/${name}`;
-    // Empty streams would be sent chunked, without the length that the gateway expects.
-    const body = size === 0 ? '' : createReadStream(file, { end: size - 1 });
-    const response = await fetch(this.address(path), {
-      method: 'PUT',
-      headers: {
-        ...bearer(access),
-        'content-type': CONTENT_TYPES[name],
-        'content-length': String(size),
-      },
-      body: body as RequestInit['body'],
-      duplex: 'half',
-      signal,
-    });
+    const headers = { ...bearer(access), 'content-type': CONTENT_TYPES[name], 'content-length': size };
+    const body = size === 0 ? Readable.from([]) : createReadStream(file, { end: size - 1 });
+    const response = await this.send('PUT', path, headers, body, signal);
     await refuseFaults(response, path);
-    await response.body?.cancel();
+    response.resume();
   }
 
-  private address(href: string): string {
-    return /^https?:\/\//.test(href) ? href : `${this.gatewayUrl}${href.startsWith('/') ? '' : '/'}${href}`;
+  /** Node's own client and not `fetch`, which takes 600 MB to send a file of half a GiB. */
+  private async send(
+    method: 'GET' | 'PUT',
+    path: string,
+    headers: OutgoingHttpHeaders,
+    body: Readable | undefined,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
+    const address = `${this.gatewayUrl}${path.startsWith('/') ? '' : '/'}${path}`;
+    const { request } = address.startsWith('https:') ? await import('node:https') : await import('node:http');
+    const sending = request(address, { method, headers, signal, timeout: SILENCE_MS });
+    sending.on('timeout', () => sending.destroy(new Error(`${path} was silent for ${SILENCE_MS / 1000} s`)));
+    return new Promise((resolve, reject) => {
+      // An answer may come before the body is through: a refusal. What then becomes of the body does not matter.
+      sending.on('response', resolve);
+      sending.on('error', reject);
+      if (body) pipeline(body, sending).catch(reject);
+      else sending.end();
+    });
   }
 }
 
@@ -118,19 +128,22 @@ function bearer({ filesToken }: FileAccess): Record<string, string> {
 }
 
 /** 408 and 429 ask to come again; the other 4xx would be the same next time. */
-async function refuseFaults(response: Response, path: string): Promise<void> {
-  if (response.ok) return;
+async function refuseFaults(response: IncomingMessage, path: string): Promise<void> {
+  const status = response.statusCode ?? 0;
+  if (status >= 200 && status < 300) return;
   const detail = await detailOf(response);
-  const sentence = `the gateway answered ${response.status} to ${path}${detail ? ` (${detail})` : ''}`;
-  if (response.status === 401 || response.status === 409) throw new StaleAttemptError(sentence);
-  const comesAgain = response.status >= 500 || response.status === 408 || response.status === 429;
+  // Ends an upload whose body is still on its way.
+  response.destroy();
+  const sentence = `the gateway answered ${status} to ${path}${detail ? ` (${detail})` : ''}`;
+  if (status === 401 || status === 409) throw new StaleAttemptError(sentence);
+  const comesAgain = status >= 500 || status === 408 || status === 429;
   throw comesAgain ? new Error(sentence) : new FileRefusedError(sentence);
 }
 
-/** What a problem+json body says; reading it to its end also frees the connection. */
-async function detailOf(response: Response): Promise<string> {
+/** What a problem+json body says. */
+async function detailOf(response: IncomingMessage): Promise<string> {
   try {
-    const problem = JSON.parse(await response.text()) as { detail?: string; title?: string };
+    const problem = JSON.parse(await text(response)) as { detail?: string; title?: string };
     return String(problem.detail ?? problem.title ?? '').slice(0, 500);
   } catch {
     return '';
