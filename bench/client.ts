@@ -1,0 +1,104 @@
+import { Agent, request, type IncomingMessage, type RequestOptions } from 'node:http';
+import type { Readable } from 'node:stream';
+import type { JobView } from '#gateway/jobs/job-view.js';
+import type { JobSpecInput } from '#shared/job/job-spec.js';
+
+/** Talks to a gateway over connections that are kept, with as little work of its own as can be. */
+export class BenchClient {
+  private readonly agent = new Agent({ keepAlive: true, noDelay: true });
+
+  constructor(
+    private readonly url: string,
+    private readonly key: string,
+  ) {}
+
+  /** @throws {Error} it is not accepted */
+  async submit(job: JobSpecInput, headers: Record<string, string> = {}): Promise<JobView> {
+    const body = JSON.stringify(job);
+    const answer = await this.call(
+      'POST',
+      '/v1/jobs',
+      {
+        ...headers,
+        'content-type': 'application/json',
+        'content-length': String(Buffer.byteLength(body)),
+      },
+      body,
+    );
+    return JSON.parse(await textOf(answer)) as JobView;
+  }
+
+  /** As multipart, with one file whose content is streamed. @param bytes of the content */
+  async upload(job: JobSpecInput, name: string, content: Readable, bytes: number): Promise<JobView> {
+    const boundary = 'labhand-bench-boundary';
+    const head =
+      `--${boundary}\r\ncontent-disposition: form-data; name="job"\r\n\r\n${JSON.stringify(job)}\r\n` +
+      `--${boundary}\r\ncontent-disposition: form-data; name="file"; filename="${name}"\r\n` +
+      'content-type: application/octet-stream\r\n\r\n';
+    const tail = `\r\n--${boundary}--\r\n`;
+    const answer = await this.call(
+      'POST',
+      '/v1/jobs',
+      {
+        'content-type': `multipart/form-data; boundary=${boundary}`,
+        'content-length': String(head.length + bytes + tail.length),
+      },
+      head,
+      content,
+      tail,
+    );
+    return JSON.parse(await textOf(answer)) as JobView;
+  }
+
+  async read(path: string): Promise<JobView> {
+    return JSON.parse(await textOf(await this.call('GET', path))) as JobView;
+  }
+
+  /** Reads a file to its end and forgets it; how many bytes came. */
+  async download(path: string): Promise<number> {
+    const answer = await this.call('GET', path);
+    let bytes = 0;
+    for await (const chunk of answer as AsyncIterable<Buffer>) bytes += chunk.length;
+    return bytes;
+  }
+
+  close(): void {
+    this.agent.destroy();
+  }
+
+  private call(
+    method: string,
+    path: string,
+    headers: Record<string, string> = {},
+    head = '',
+    content?: Readable,
+    tail = '',
+  ): Promise<IncomingMessage> {
+    const options: RequestOptions = {
+      method,
+      agent: this.agent,
+      headers: { ...headers, authorization: `Bearer ${this.key}` },
+    };
+    return new Promise((resolve, reject) => {
+      const call = request(`${this.url}${path}`, options, (answer) => {
+        if (answer.statusCode! < 300) return resolve(answer);
+        textOf(answer).then(
+          (text) => reject(new Error(`${method} ${path}: ${answer.statusCode} ${text}`)),
+          reject,
+        );
+      });
+      call.on('error', reject);
+      if (!content) return void call.end(head);
+      call.write(head);
+      content.on('error', reject);
+      content.on('end', () => call.end(tail));
+      content.pipe(call, { end: false });
+    });
+  }
+}
+
+async function textOf(answer: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of answer as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}
