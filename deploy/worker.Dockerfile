@@ -21,7 +21,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY --from=build /build .
-COPY scripts scripts
+COPY scripts/bundle-worker.mjs scripts/
+COPY deploy/worker deploy/worker
 RUN node apps/worker/launcher/build.mjs \
  && test -x dist/apps/worker/launcher/labhand-launcher \
  && node scripts/bundle-worker.mjs /opt/labhand
@@ -29,7 +30,7 @@ RUN node apps/worker/launcher/build.mjs \
 # The folder alone, for Dockerfiles of your own: COPY --from=labhand/worker-files /opt/labhand /opt/labhand
 FROM scratch AS labhand
 COPY --from=bundle /opt/labhand /opt/labhand
-ENTRYPOINT ["/opt/labhand/node", "/opt/labhand/worker.cjs"]
+ENTRYPOINT ["/opt/labhand/worker"]
 
 FROM ${BASE} AS worker
 COPY --from=labhand /opt/labhand /opt/labhand
@@ -41,6 +42,6 @@ USER 10001:10001
 ENV LABHAND_STATE_DIR=/var/lib/labhand-worker
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
-  CMD ["/opt/labhand/node", "/opt/labhand/worker.cjs", "health"]
-ENTRYPOINT ["/opt/labhand/node", "/opt/labhand/worker.cjs"]
+  CMD ["/opt/labhand/worker", "health"]
+ENTRYPOINT ["/opt/labhand/worker"]
 CMD []

@@ -5,10 +5,10 @@
 //   FOLDER  where it is made, dist/labhand when left out
 //   PREFIX  where it will stand in the image, /opt/labhand when left out: the program knows its libraries by that path
 //
-// It needs the built dist/, and on the machine ldd, strip and patchelf. The Node that runs this is the one packed.
+// It needs the built dist/, and on the machine cc, ldd, strip and patchelf. The Node that runs this is the one packed.
 import { build } from 'esbuild';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -45,6 +45,7 @@ await bundle('node-launcher.js', 'node-launcher.cjs');
 if (existsSync(nativeLauncher)) copyFileSync(nativeLauncher, path.join(folder, 'labhand-launcher'));
 else console.warn('There is no C launcher in dist: jobs will be started by the Node launcher.');
 packNode();
+compile('worker.c', path.join(folder, 'worker'), '-static', `-DPREFIX="${prefix}"`);
 
 /** One file of CommonJS; its packages may ask for their own address, which CommonJS has no word for. */
 async function bundle(program, target) {
@@ -84,10 +85,15 @@ function packNode() {
   run('patchelf', '--set-interpreter', `${prefix}/lib/${loader}`, node);
   // Not a runpath: LD_LIBRARY_PATH, which research images like to set, goes before that one.
   run('patchelf', '--force-rpath', '--set-rpath', `${prefix}/lib`, node);
-  // Not readable, except for root: the kernel then hides the worker's memory and environment, which hold its
-  // password for the broker, from the jobs of the same user.
-  chmodSync(node, 0o711);
+  const hide = 'libhide-process.so';
+  compile('hide-process.c', path.join(folder, 'lib', hide), '-shared', '-fPIC');
+  run('patchelf', '--add-needed', hide, node);
   say('node');
+}
+
+function compile(source, target, ...flags) {
+  const file = path.join(top, 'deploy/worker', source);
+  run('cc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', ...flags, '-o', target, file);
 }
 
 function run(program, ...args) {
