@@ -19,6 +19,7 @@ const installation = {
 };
 
 const MAX_LOG_BYTES = 20 * 2 ** 20;
+const SAME_WISH_MS = 1000;
 
 async function main(): Promise<void> {
   const config = readStandaloneConfig(process.env);
@@ -43,10 +44,16 @@ function openLog({ logFile, gateway }: StandaloneConfig) {
   return logger;
 }
 
-/** The first signal drains, the second ends what still runs, the third leaves at once. */
+/**
+ * The first signal drains, the second ends what still runs, the third leaves at once. What comes within a second of
+ * one is the same wish: of one Ctrl-C the terminal tells this process, and npm, which passes it on, as well.
+ */
 function stopper(starting: Promise<Standalone>, { worker }: StandaloneConfig): () => void {
   let signals = 0;
+  let last = -Infinity;
   return () => {
+    if (performance.now() - last < SAME_WISH_MS) return;
+    last = performance.now();
     signals++;
     if (signals === 1) {
       say(`\nStopping. Jobs that run get ${worker.drainTimeout} s to end; Ctrl-C again ends them now.`);
