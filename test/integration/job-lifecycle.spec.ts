@@ -57,15 +57,25 @@ describe('the life of a job in the database', () => {
   });
 
   it('a claim asked again gives the same job, and nothing once its attempt is over', async () => {
-    const { id } = await submit();
+    await submit();
     await submit();
     const claimId = randomUUID();
     const first = await claimOne(claimId);
+    const { id } = first!;
     const again = await claimOne(claimId);
     expect(again).toMatchObject({ id, attempt: 1, event_id: null });
     await lifecycle.finish([report(first!)]);
     expect(await claimOne(claimId)).toBeUndefined();
     expect(await eventsOf(id)).toEqual(['queued', 'running', 'succeeded']);
+  });
+
+  it('a claim asked again has its whole lease before it', async () => {
+    await submit();
+    const claimId = randomUUID();
+    await claimOne(claimId);
+    await database.query(`UPDATE jobs SET lease_expires_at = now() - interval '1 second'`);
+    await claimOne(claimId);
+    expect(await lifecycle.reclaim()).toEqual([]);
   });
 
   it('claims answered together take different jobs', async () => {

@@ -42,6 +42,9 @@ export class Database implements Statements {
     return again(async () => {
       const client = await this.pool.connect();
       let broken: Error | undefined;
+      // The statement under way fails too; unheard, the event would end the process.
+      const onError = (error: Error) => (broken = error);
+      client.on('error', onError);
       try {
         await client.query('BEGIN');
         const result = await work(statementsOn(client));
@@ -51,6 +54,7 @@ export class Database implements Statements {
         await client.query('ROLLBACK').catch((rollbackError: Error) => (broken = rollbackError));
         throw error;
       } finally {
+        client.off('error', onError);
         client.release(broken);
       }
     });

@@ -20,6 +20,12 @@ const RENEW = `
   SELECT h.job_id AS "jobId", h.attempt, r.id IS NOT NULL AS current, r.cancel_requested_at IS NOT NULL AS cancel
   FROM held h LEFT JOIN renewed r ON r.id = h.job_id`;
 
+/**
+ * Seconds in which a worker finds its way back to a broker that was away: its pauses between two tries grow up to
+ * five, and the broker may take its time over the first connections.
+ */
+const COMING_BACK = 10;
+
 interface Renewed {
   jobId: string;
   attempt: number;
@@ -74,7 +80,8 @@ export class Leases {
     const asleep = this.lastRound !== undefined && now - this.lastRound > 3 * roundSeconds * 1000 + 1000;
     this.lastRound = now;
     if (asleep && this.hearingSince !== undefined) this.hearingSince = now;
-    if (this.hearingSince === undefined || now - this.hearingSince < this.config.lease * 1000) return;
+    const patience = Math.max(this.config.lease, COMING_BACK) * 1000;
+    if (this.hearingSince === undefined || now - this.hearingSince < patience) return;
     try {
       const moved = await this.lifecycle.reclaim();
       for (const job of moved) {

@@ -4,8 +4,8 @@ import { Problem } from '../http/problem.js';
 import type { JobView } from './job-view.js';
 
 /** A key that is in use is renewed this often, and free again when its gateway has been silent three times. */
-const RENEW_MS = 10_000;
-const LOCK_SECONDS = 30;
+const RENEW_MS = 3000;
+const LOCK_SECONDS = 10;
 const MAX_KEY_LENGTH = 255;
 
 const LOCK = `
@@ -20,7 +20,7 @@ const RENEW = `
 
 const COMPLETE = `
   UPDATE idempotency_keys SET request_hash = $3, job_id = $4, reply = $5, locked_until = NULL
-  WHERE owner = $1 AND key = $2`;
+  WHERE owner = $1 AND key = $2 AND job_id IS NULL RETURNING key`;
 
 interface Recorded {
   request_hash: string;
@@ -30,6 +30,10 @@ interface Recorded {
 
 /** A key that this request holds: to be completed in the submission's transaction, or let go. */
 export interface HeldKey {
+  /**
+   * @throws {Problem} 409 when the database was away for so long that another request took the key, and completed it
+   * or let it go: a key that is not this one's any more must not get a second job
+   */
   complete(within: Statements, requestHash: string, jobId: string, reply: JobView): Promise<void>;
   /** After a failed submission; harmless after a completed one. */
   letGo(): Promise<void>;
@@ -63,12 +67,7 @@ export class Idempotency {
       [owner, key],
     );
     if (recorded?.job_id) return { replay: replayOf(recorded) };
-    throw new Problem(
-      409,
-      'idempotency_in_progress',
-      'The first request with this Idempotency-Key is still running; send it again in a moment.',
-      { headers: { 'retry-after': '1' } },
-    );
+    throw inProgress();
   }
 
   /** Forgets keys older than a day: nobody repeats a submission that long after. */
@@ -82,7 +81,8 @@ export class Idempotency {
     }, RENEW_MS);
     return {
       complete: async (within, requestHash, jobId, reply) => {
-        await within.query(COMPLETE, [owner, key, requestHash, jobId, JSON.stringify(reply)]);
+        const values = [owner, key, requestHash, jobId, JSON.stringify(reply)];
+        if (!(await within.one(COMPLETE, values))) throw inProgress();
       },
       letGo: async () => {
         clearInterval(renewal);
@@ -93,6 +93,15 @@ export class Idempotency {
       },
     };
   }
+}
+
+function inProgress(): Problem {
+  return new Problem(
+    409,
+    'idempotency_in_progress',
+    'Another request with this Idempotency-Key is still running; send it again in a moment.',
+    { headers: { 'retry-after': '1' } },
+  );
 }
 
 function replayOf(recorded: Recorded): Replay {

@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { createHash } from 'node:crypto';
 import { newJobId } from '#shared/job/job-id.js';
@@ -39,6 +39,8 @@ export interface Accepted {
 /** Takes a submission from the request to the committed row; whatever fails leaves no file and no row. */
 @Injectable()
 export class Submissions {
+  private readonly logger = new Logger(Submissions.name);
+
   constructor(
     private readonly database: Database,
     private readonly lifecycle: JobLifecycle,
@@ -79,8 +81,21 @@ export class Submissions {
       await this.aftermath.of([moved]);
       return { view: viewOf(moved), replayed: false };
     } catch (error) {
-      if (received.files.length > 0) await this.store.removeAll(jobPrefix(id));
+      if (received.files.length > 0) await this.removeUnlessCommitted(id);
       throw error;
+    }
+  }
+
+  /**
+   * A database that dies at a commit leaves open whether there is a job. Files of one that cannot be asked for are
+   * left to the sweep of orphan files.
+   */
+  private async removeUnlessCommitted(id: string): Promise<void> {
+    try {
+      if (await this.database.one('SELECT FROM jobs WHERE id = $1', [id])) return;
+      await this.store.removeAll(jobPrefix(id));
+    } catch (error) {
+      this.logger.warn(`the files of the submission ${id} could not be removed: ${(error as Error).message}`);
     }
   }
 

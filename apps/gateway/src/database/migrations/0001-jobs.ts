@@ -333,7 +333,12 @@ DECLARE
 BEGIN
   SELECT j.* INTO picked FROM jobs j
   WHERE j.worker_id = in_worker AND j.lease_expires_at IS NOT NULL AND j.claim_id = in_claim;
-  IF FOUND THEN RETURN QUERY SELECT picked, NULL::bigint; RETURN; END IF;
+  IF FOUND THEN
+    -- the first answer was lost, and no heartbeat renews the lease before one arrives
+    UPDATE jobs SET lease_expires_at = now() + in_lease WHERE id = picked.id AND claim_id = in_claim;
+    RETURN QUERY SELECT picked, NULL::bigint;
+    RETURN;
+  END IF;
   -- a late copy of a claim whose attempt is over: its worker no longer listens
   IF EXISTS (SELECT FROM attempts a WHERE a.claim_id = in_claim) THEN RETURN; END IF;
 
