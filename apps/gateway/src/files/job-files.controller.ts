@@ -1,7 +1,9 @@
 import { Controller, Get, Param, Req, Res } from '@nestjs/common';
-import { ApiTags } from '@nestjs/swagger';
+import { ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { z } from 'zod';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CurrentViewer, type Viewer } from '../auth/viewer.js';
+import { responseSchema } from '../http/api-schemas.js';
 import { Problem } from '../http/problem.js';
 import { attemptKey } from './blob-keys.js';
 import { BlobStore } from './blob-store.js';
@@ -12,6 +14,21 @@ import { sendFile } from './send-file.js';
 export interface ListedFile extends OutputFile {
   readonly href: string;
 }
+
+const FILES = responseSchema(
+  'FileList',
+  z.object({
+    files: z.array(z.object({ path: z.string(), size: z.number(), sha256: z.string(), href: z.string() })),
+  }),
+);
+const CONTENT = {
+  content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+};
+const RANGE = {
+  name: 'Range',
+  description: 'bytes=0-1023: only that part, answered with 206',
+  required: false,
+};
 
 /** The output files of a job. */
 @ApiTags('files')
@@ -24,6 +41,8 @@ export class JobFilesController {
   ) {}
 
   @Get('files')
+  @ApiOperation({ summary: 'List the output files' })
+  @ApiResponse({ status: 200, description: 'Every file, with size and hash', schema: FILES })
   async list(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<{ files: ListedFile[] }> {
     const outputs = await this.source.outputsOf(id, viewer);
     if (!outputs) return { files: [] };
@@ -32,6 +51,9 @@ export class JobFilesController {
   }
 
   @Get('files/*')
+  @ApiOperation({ summary: 'Fetch one output file' })
+  @ApiHeader(RANGE)
+  @ApiResponse({ status: 200, description: 'The file', ...CONTENT })
   async file(
     @Param('id') id: string,
     @Param('*') path: string,
@@ -57,6 +79,9 @@ export class JobFilesController {
   }
 
   @Get('archive.zip')
+  @ApiOperation({ summary: 'Fetch all output files as a zip archive' })
+  @ApiHeader(RANGE)
+  @ApiResponse({ status: 200, description: 'The archive', ...CONTENT })
   async whole(
     @Param('id') id: string,
     @CurrentViewer() viewer: Viewer,
