@@ -8,7 +8,7 @@ import { processorSeconds } from './processor.js';
 const JOBS = 2000;
 const SLOTS = 4;
 const CONNECTIONS = 16;
-const LOOK_EVERY_MS = 10;
+const LOOK_EVERY_MS = 25;
 
 /** From the first submission to the last final state, everything with its durability switched on. */
 export const throughput: Part = {

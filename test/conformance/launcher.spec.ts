@@ -77,7 +77,8 @@ function newOrder(command: readonly string[], more: Partial<LaunchOrder> = {}): 
 const shell = (script: string, more: Partial<LaunchOrder> = {}) =>
   newOrder(['/bin/sh', '-c', script, 'job'], more);
 const output = (order: LaunchOrder) => readFileSync(order.stdout, 'utf8');
-const record = (order: LaunchOrder) => JSON.parse(readFileSync(order.record, 'utf8')) as LaunchResult;
+const record = (order: LaunchOrder) => JSON.parse(readFileSync(recordOf(order), 'utf8')) as LaunchResult;
+const recordOf = (order: LaunchOrder) => order.record ?? '';
 
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await delay(5);
@@ -135,7 +136,13 @@ describe.each(kinds)('the %s launcher', (kind) => {
       const order = shell('exit 3');
       const result = await launch(order);
       expect(record(order)).toEqual(result);
-      expect(existsSync(`${order.record}.tmp`)).toBe(false);
+      expect(existsSync(`${recordOf(order)}.tmp`)).toBe(false);
+    });
+
+    it('without a record where none is asked for', async () => {
+      const order = shell('exit 3', { record: undefined });
+      expect(await launch(order)).toMatchObject({ cause: 'exit', exitCode: 3 });
+      expect(readdirSync(order.directory).sort()).toEqual(['err', 'out']);
     });
   });
 
@@ -256,7 +263,7 @@ describe.each(kinds)('the %s launcher', (kind) => {
 
     it('no descriptor but its own three, where it says so', async () => {
       const order = shell('ls /proc/$$/fd');
-      await speak(kind, [frame(startFields(order))], () => existsSync(order.record));
+      await speak(kind, [frame(startFields(order))], () => existsSync(recordOf(order)));
       const closes = launcher.capabilities['closesDescriptors'] === true;
       expect(output(order).split('\n').slice(0, 3)).toEqual(['0', '1', '2']);
       if (closes) expect(output(order)).toBe('0\n1\n2\n');
@@ -455,7 +462,7 @@ describe.each(kinds)('the %s launcher', (kind) => {
     const order = shell('exit 9');
     const bytes = frame(startFields(order));
     const pieces = Array.from(bytes, (_, i) => bytes.subarray(i, i + 1));
-    await speak(kind, pieces, () => existsSync(order.record));
+    await speak(kind, pieces, () => existsSync(recordOf(order)));
     expect(record(order)).toMatchObject({ cause: 'exit', exitCode: 9 });
   });
 
@@ -492,7 +499,7 @@ describe.each(kinds)('the %s launcher', (kind) => {
       const worker = spawn(process.execPath, ['-e', program], { stdio: 'inherit' });
       await saysReady(order);
       worker.kill('SIGKILL');
-      await until(() => existsSync(order.record));
+      await until(() => existsSync(recordOf(order)));
       expect(record(order)).toMatchObject({ cause: 'ended', exitCode: 3 });
     });
 

@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { CLAIMS_QUEUE, EVENTS_EXCHANGE, LIVE_QUEUE, REPORTS_QUEUE } from '#shared/amqp/topology.js';
 import type { Broker } from '#shared/channel/broker.js';
+import { FINAL_STATES } from '#shared/job/job-state.js';
 import { ChannelServer, type Subscription } from '#shared/channel/channel-server.js';
 import { AdminKey } from './auth/admin-key.js';
 import { createDataSource } from './database/data-source.js';
@@ -27,7 +28,8 @@ const SUBSCRIPTIONS: readonly Subscription[] = [
   { name: 'live', source: { queue: LIVE_QUEUE }, consumers: 1, prefetch: AT_ONCE },
   {
     name: 'events',
-    source: { exchange: EVENTS_EXCHANGE.name, keys: ['#'] },
+    // Only an end is waited for.
+    source: { exchange: EVENTS_EXCHANGE.name, keys: FINAL_STATES.map((state) => `#.${state}`) },
     consumers: 1,
     prefetch: AT_ONCE,
   },

@@ -152,7 +152,7 @@ void report_ended(const char *id, const char *record, const struct result *resul
 {
     char json[RESULT], escaped[ID], line[LINE];
     result_json(json, sizeof json, result);
-    write_record(record, json);
+    if (record[0]) write_record(record, json);
     if (!answer) return;
     escape(escaped, sizeof escaped, id);
     snprintf(line, sizeof line, "{\"answer\":\"ended\",\"id\":\"%s\",\"result\":%s}\n", escaped, json);

@@ -278,7 +278,7 @@ function startFields(order: LaunchOrder): string[] {
     `directory=${order.directory}`,
     `stdout=${order.stdout}`,
     `stderr=${order.stderr}`,
-    `record=${order.record}`,
+    ...(order.record === undefined ? [] : [`record=${order.record}`]),
     `wallTime=${order.wallTime}`,
     `killGrace=${order.killGrace}`,
     ...order.command.map((arg) => `arg=${arg}`),

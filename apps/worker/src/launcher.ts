@@ -14,8 +14,8 @@ export interface LaunchOrder {
   /** Files for the output, opened for appending. */
   readonly stdout: string;
   readonly stderr: string;
-  /** Where the launcher writes the result too, so that it outlives the worker. */
-  readonly record: string;
+  /** Where the launcher writes the result too, so that it outlives the worker; undefined for nowhere. */
+  readonly record?: string;
   /** Seconds until the tree is ended with cause `timeout`; 0 for never. Time spent paused does not count. */
   readonly wallTime: number;
   /** Seconds between TERM and KILL. */

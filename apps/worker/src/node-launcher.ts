@@ -279,13 +279,17 @@ function refuse(order: Order, error: string, startedAt = new Date()): void {
 
 /** The record is on disk before the answer: whoever lost the answer finds it there. */
 function report(order: Order, result: LaunchResult): void {
+  if (order.record !== '') writeRecord(order, result);
+  answer({ answer: 'ended', id: order.id, result });
+}
+
+function writeRecord(order: Order, result: LaunchResult): void {
   try {
     writeFileSync(`${order.record}.tmp`, JSON.stringify(result), { mode: 0o600 });
     renameSync(`${order.record}.tmp`, order.record);
   } catch (error) {
     writeSync(2, `the record ${order.record} could not be written: ${String(error)}\n`);
   }
-  answer({ answer: 'ended', id: order.id, result });
 }
 
 function startError(order: Order, step: string, error: unknown): string {

@@ -52,7 +52,6 @@ export async function runCommand(
     directory: workspace.directory,
     stdout: spool.stdout,
     stderr: spool.stderr,
-    record: spool.record,
     wallTime: job.limits.wallTime,
     killGrace: job.limits.killGrace,
   });

@@ -16,13 +16,10 @@ import { parseAttemptKey } from './attempts.js';
 export class SpoolFiles {
   readonly stdout: string;
   readonly stderr: string;
-  /** The launcher's own note of how the command ended. */
-  readonly record: string;
 
   constructor(private readonly stem: string) {
     this.stdout = this.path('stdout');
     this.stderr = this.path('stderr');
-    this.record = this.path('record.json');
   }
 
   get archive(): string {

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { removeTree } from './remove-tree.js';
 
 /**
- * What one attempt's command sees and may write to. Logs, the launcher's record and the outcome are not here
- * but in the spool, out of the command's way.
+ * What one attempt's command sees and may write to. Logs and the outcome are not here but in the spool, out of
+ * the command's way.
  */
 export interface Workspace {
   readonly root: string;

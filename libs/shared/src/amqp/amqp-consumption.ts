@@ -128,7 +128,10 @@ export class AmqpConsumption implements Consumption {
     consumer.tag = consumerTag;
     // On failure the channel is closed too, and that is what heals.
     await channel
-      .consume(this.queue, (message) => this.receive(consumer, channel, message), { consumerTag })
+      .consume(this.queue, (message) => this.receive(consumer, channel, message), {
+        consumerTag,
+        noAck: !this.acknowledges,
+      })
       .catch(() => undefined);
   }
 
@@ -140,7 +143,7 @@ export class AmqpConsumption implements Consumption {
 
   private receive(consumer: Consumer, channel: Channel, message: ConsumeMessage | null): void {
     if (!message) return this.lost(channel, 'the broker ended the consumer, its queue may have been deleted');
-    if (message.fields.consumerTag !== consumer.tag) return settle(channel, message, 'requeue');
+    if (message.fields.consumerTag !== consumer.tag) return this.settle(channel, message, 'requeue');
     void this.handle(consumer, channel, message);
   }
 
@@ -152,10 +155,10 @@ export class AmqpConsumption implements Consumption {
       if (released) return;
       released = true;
       await this.silence(consumer);
-      settle(channel, message, 'ack');
+      this.settle(channel, message, 'ack');
     };
     const settlement = await this.decide({ message: this.raw(message), release });
-    if (!released) settle(channel, message, settlement);
+    if (!released) this.settle(channel, message, settlement);
     consumer.underWay--;
     this.underWay.next(this.underWay.value - 1);
     void this.listen(consumer);
@@ -203,16 +206,25 @@ export class AmqpConsumption implements Consumption {
     this.closing ??= closeChannel(this.channel);
   }
 
+  /**
+   * A private queue goes away with its consumer: there is nowhere to take a message back to, and nothing to gain
+   * from acknowledging each.
+   */
+  private get acknowledges(): boolean {
+    return 'queue' in this.source;
+  }
+
+  private settle(channel: Channel, message: ConsumeMessage, settlement: Settlement): void {
+    if (!this.acknowledges) return;
+    try {
+      if (settlement === 'ack') channel.ack(message);
+      else channel.nack(message, false, settlement === 'requeue');
+    } catch {
+      // The channel is gone, and the broker has taken the message back.
+    }
+  }
+
   private describe(): string {
     return 'queue' in this.source ? this.source.queue.name : this.source.exchange;
-  }
-}
-
-function settle(channel: Channel, message: ConsumeMessage, settlement: Settlement): void {
-  try {
-    if (settlement === 'ack') channel.ack(message);
-    else channel.nack(message, false, settlement === 'requeue');
-  } catch {
-    // The channel is gone, and the broker has taken the message back.
   }
 }

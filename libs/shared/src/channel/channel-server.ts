@@ -41,6 +41,7 @@ export class ChannelServer extends Server implements CustomTransportStrategy {
   /** We wait for event handlers and log what they throw. */
   override readonly propagatesEventHandlerErrors = true;
   private readonly consumptions = new Map<string, Consumption>();
+  private readonly handlers = new Map<string, Handler>();
   private statusWatch?: StatusSubscription;
 
   constructor(
@@ -115,9 +116,11 @@ export class ChannelServer extends Server implements CustomTransportStrategy {
     return handler.isEventHandler ? this.event(name, message, run) : this.request(name, message, run);
   }
 
+  /** Nest tries to read every pattern as JSON, which for a plain name means an exception: asked once for each type. */
   private handlerOf({ type }: RawMessage): Handler {
-    const handler = this.getHandlerByPattern(type);
+    const handler = this.handlers.get(type) ?? this.getHandlerByPattern(type);
     if (!handler) throw new Error('nothing here handles this type');
+    this.handlers.set(type, handler);
     return handler;
   }
 

@@ -1,0 +1,51 @@
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Logger } from '@nestjs/common';
+import { startOf } from '#shared/process/start-of.js';
+
+/**
+ * A worker that is killed leaves a launcher that ends its trees, with their grace time. Until it is gone its commands
+ * may live: nothing of theirs can be removed, and their jobs cannot run anew.
+ */
+
+interface Note {
+  readonly pid: number;
+  readonly started: string;
+}
+
+const NOTE = 'launcher.json';
+const LOOK_EVERY_MS = 50;
+
+/** For the next start on this state directory. */
+export function noteLauncher(stateDir: string, pid: number): void {
+  const file = join(stateDir, NOTE);
+  const note: Note = { pid, started: startOf(pid) };
+  writeFileSync(`${file}.new`, JSON.stringify(note), { mode: 0o600 });
+  renameSync(`${file}.new`, file);
+}
+
+/**
+ * Resolves when the launcher of the last run is gone, and with it all that it ran.
+ * @param own the launcher of this run
+ */
+export async function lastLauncherGone(stateDir: string, own: number | undefined): Promise<void> {
+  const note = read(join(stateDir, NOTE));
+  if (!note || note.pid === own || !lives(note)) return;
+  new Logger('last-launcher').log(
+    `The launcher of the last run, process ${note.pid}, still ends its commands.`,
+  );
+  while (lives(note)) await pause(LOOK_EVERY_MS);
+}
+
+function lives({ pid, started }: Note): boolean {
+  return started !== '' && startOf(pid) === started;
+}
+
+function read(file: string): Note | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Note;
+  } catch {
+    return undefined;
+  }
+}
