@@ -1,5 +1,5 @@
-import { spawnSync } from 'node:child_process';
 import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { startOf } from '#shared/process/start-of.js';
 
 /** One program at a time in a folder; a killed one's claim is void. */
 
@@ -50,22 +50,5 @@ function livingHolder(file: string): number | undefined {
     return started !== '' && startOf(pid) === started ? pid : undefined;
   } catch {
     return undefined;
-  }
-}
-
-/**
- * When a process began, in whatever form the system tells it; empty when there is none. Numbers of processes come
- * again, in containers at every start; this with the number does not.
- */
-function startOf(pid: number): string {
-  if (process.platform !== 'linux') {
-    return spawnSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' }).stdout.trim();
-  }
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name, second and in parentheses, may hold anything; the start is the 22nd field.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
-  } catch {
-    return '';
   }
 }

@@ -2,7 +2,9 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { attemptKey } from './attempts.js';
 import { bringToGateway, type AttemptTools } from './attempt.js';
 import { handBack } from './hand-back.js';
-import { TOOLS } from './tokens.js';
+import { lastLauncherGone, noteLauncher } from './last-launcher.js';
+import { SETTINGS, TOOLS } from './tokens.js';
+import type { WorkerSettings } from './worker.config.js';
 import type { SpoolEntry } from './spool.js';
 import type { AttemptRef } from '#shared/messages/messages.js';
 
@@ -14,10 +16,16 @@ export class Recovery {
   private entries: SpoolEntry[] = [];
   private dead: AttemptRef[] = [];
 
-  constructor(@Inject(TOOLS) private readonly tools: AttemptTools) {}
+  constructor(
+    @Inject(TOOLS) private readonly tools: AttemptTools,
+    @Inject(SETTINGS) private readonly settings: WorkerSettings,
+  ) {}
 
-  /** Reads the spool and clears the workspaces; nothing is sent yet. */
+  /** Reads the spool and clears the workspaces, once all that ran there has ended; nothing is sent yet. */
   async look(): Promise<void> {
+    const { launcher } = this.tools;
+    await lastLauncherGone(this.settings.stateDir, launcher.pid);
+    if (launcher.pid !== undefined) noteLauncher(this.settings.stateDir, launcher.pid);
     const { entries, dead } = this.tools.spool.leftovers();
     this.entries = entries;
     this.dead = dead;
