@@ -1,0 +1,94 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+/** The build; `npm test` builds before it tests. */
+const DIST = resolve(__dirname, '../../dist');
+
+/** One of the built programs as a process, which may be killed and started again with the same settings. */
+export class Program {
+  private child?: ChildProcess;
+  private expected = false;
+  /** Set when it ended without having been told to. */
+  fault?: string;
+
+  /**
+   * @param name for messages and for the log file
+   * @param main below dist
+   * @param folder of its log
+   */
+  constructor(
+    readonly name: string,
+    private readonly main: string,
+    private readonly folder: string,
+    private readonly environment: Readonly<Record<string, string>>,
+  ) {
+    mkdirSync(folder, { recursive: true });
+  }
+
+  get pid(): number {
+    return this.child!.pid!;
+  }
+
+  start(): void {
+    const log = openSync(this.logFile, 'a');
+    const child = spawn(process.execPath, [join(DIST, this.main)], {
+      cwd: this.folder,
+      env: { PATH: process.env.PATH, ...this.environment },
+      stdio: ['ignore', log, log],
+    });
+    closeSync(log);
+    this.child = child;
+    this.expected = false;
+    child.once('exit', (code, signal) => {
+      if (!this.expected) this.fault = `${this.name} ended by itself (${code ?? signal})`;
+    });
+  }
+
+  /** Resolves with the exit code when it is gone. */
+  async end(signal: NodeJS.Signals): Promise<number | null> {
+    const { child } = this;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
+    this.expected = true;
+    const gone = once(child, 'exit');
+    child.kill(signal);
+    // A stopped process hears nothing but KILL.
+    if (signal !== 'SIGKILL') child.kill('SIGCONT');
+    await gone;
+    return child.exitCode;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.child!.kill(signal);
+  }
+
+  get log(): string {
+    return readFileSync(this.logFile, 'utf8');
+  }
+
+  private get logFile(): string {
+    return join(this.folder, `${this.name}.log`);
+  }
+}
+
+/** Pids of processes whose environment holds all of these texts; another user's are not seen. */
+export function processesWith(...texts: string[]): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => pid !== process.pid && texts.every((text) => environmentOf(pid).includes(text)));
+}
+
+/** Pids of what jobs of workers below `folder` started. */
+export function jobProcesses(folder: string): number[] {
+  return processesWith('LABHAND_JOB_ID=', folder);
+}
+
+function environmentOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'latin1');
+  } catch {
+    return '';
+  }
+}
