@@ -12,10 +12,21 @@ export function heard<C extends Channel>(channel: C): C {
   return channel;
 }
 
+/** How long a goodbye may take, in milliseconds: a queue without a leader answers nothing at all. */
+const GOODBYE_MS = 5_000;
+
+/** Resolves when `goodbye` has settled in any way, or has taken too long to wait for it. */
+export async function patiently(goodbye: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const enough = new Promise((resolve) => (timer = setTimeout(resolve, GOODBYE_MS)));
+  await Promise.race([goodbye, enough]).catch(() => undefined);
+  clearTimeout(timer);
+}
+
 /** Resolves when the channel is closed, however that came about; amqplib's own promise can wait for ever. */
 export async function closeChannel(channel: Channel): Promise<void> {
   const closed = new Promise<void>((resolve) => channel.once('close', resolve));
-  await Promise.race([closed, channel.close()]).catch(() => undefined);
+  await patiently(Promise.race([closed, channel.close()]));
 }
 
 /** Runs `use` on a channel of its own: a refused declaration closes its channel, and whatever else is on it. */

@@ -1,20 +1,20 @@
 import type { LoggerService } from '@nestjs/common';
 import { connect, type ChannelModel, type RecoveringChannelModel } from 'amqplib';
 import { BehaviorSubject } from 'rxjs';
+import { patiently } from './amqp-channels.js';
 
 const HEARTBEAT_SECONDS = 10;
 const CONNECT_TIMEOUT_MS = 10_000;
-const CLOSE_TIMEOUT_MS = 5_000;
 const RETRY = { initialDelay: 200, maxDelay: 5_000 };
 
-/** ACCESS_REFUSED and NOT_ALLOWED: asking again does not help before somebody has changed the rights. */
-const REFUSALS = /\b(403|530)\b|ACCESS[-_]REFUSED|NOT_ALLOWED/;
+/** Asking again does not help before somebody has changed the rights. */
+const REFUSALS = /ACCESS[-_]REFUSED/;
 
 export class BrokerRefusedError extends Error {
   constructor(cause: Error) {
     super(
-      `RabbitMQ refused the connection (${cause.message}); expected a user that may log in, use the virtual ` +
-        'host and declare the queues of Labhand: check user, password and virtual host of the AMQP URL',
+      `RabbitMQ refused us (${cause.message}); expected a user that may log in and declare what is named ` +
+        'labhand.*: check user and password of the AMQP URL, and the rights of the user',
       { cause },
     );
   }
@@ -67,7 +67,8 @@ export class AmqpConnection {
       if (!connectedOnce && REFUSALS.test(error.message)) {
         refused = new BrokerRefusedError(error);
         void recovering.close();
-      } else this.logger.warn(`${this.name}: RabbitMQ cannot be reached (${error.message}), trying again`);
+      } else
+        this.logger.warn(`${this.name}: RabbitMQ cannot be used yet (${this.explain(error)}), trying again`);
     });
     await recovering.waitForConnect().catch((error: unknown) => {
       throw refused ?? error;
@@ -85,13 +86,18 @@ export class AmqpConnection {
     this.closed = true;
     if (!this.recovering) return;
     const model = this.model.value;
-    // A peer that answers no more would keep us waiting for a goodbye.
-    const timer = setTimeout(() => socketOf(model)?.destroy(), CLOSE_TIMEOUT_MS);
     const gone = new Promise<void>((resolve) => model?.once('close', () => resolve()));
-    await Promise.race([this.recovering.close(), gone]);
-    clearTimeout(timer);
+    await patiently(Promise.race([this.recovering.close(), gone]));
+    socketOf(model)?.destroy();
     this.model.next(null);
     this.model.complete();
+  }
+
+  /** amqplib drops what RabbitMQ says about a virtual host, which it does instead of opening it. */
+  private explain({ message }: Error): string {
+    if (!message.startsWith('Expected ConnectionOpenOk')) return message;
+    const vhost = decodeURIComponent(new URL(this.url).pathname.slice(1)) || '/';
+    return `it does not open the virtual host "${vhost}", which may be missing or closed to this user`;
   }
 
   private async setUp(model: ChannelModel): Promise<void> {

@@ -10,7 +10,7 @@ import type {
   Settlement,
   Source,
 } from '../channel/broker.js';
-import { closeChannel, declareQueue, openChannel } from './amqp-channels.js';
+import { closeChannel, declareQueue, openChannel, patiently } from './amqp-channels.js';
 import type { AmqpConnection } from './amqp-connection.js';
 
 const FIRST_RETRY_MS = 200;
@@ -138,7 +138,7 @@ export class AmqpConsumption implements Consumption {
   private async silence(consumer: Consumer): Promise<void> {
     const { tag } = consumer;
     consumer.tag = undefined;
-    if (tag) await this.channel?.cancel(tag).catch(() => undefined);
+    if (tag && this.channel) await patiently(this.channel.cancel(tag));
   }
 
   private receive(consumer: Consumer, channel: Channel, message: ConsumeMessage | null): void {

@@ -12,6 +12,9 @@ import type { QueueDeclaration, Route } from './topology.js';
 /** The reply queue of RabbitMQ that is no queue: works only on the channel that also sends the request. */
 const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to';
 
+/** A queue that lost its leader takes messages and never confirms them. */
+const CONFIRM_MS = 15_000;
+
 interface Lines {
   readonly model: ChannelModel;
   /** Fire and forget, requests and their replies: no confirms to pay for. */
@@ -111,25 +114,22 @@ export class AmqpPublisher {
   /** @returns whether a queue took it */
   private confirmed({ confirming }: Lines, route: Route, message: OutgoingMessage): Promise<boolean> {
     const messageId = String(++this.sequence);
+    let timer: NodeJS.Timeout;
+    let fail: (error: Error) => void;
     return new Promise<boolean>((resolve, reject) => {
-      const fail = (error: Error) => reject(new BrokerUnavailableError(error));
+      fail = (error) => reject(new BrokerUnavailableError(error));
       this.unconfirmed.add(fail);
-      confirming
-        .send(
-          route,
-          message.content,
-          { ...optionsOf(route, message), messageId, mandatory: true },
-          (error) => {
-            this.unconfirmed.delete(fail);
-            const returned = this.returned.delete(messageId);
-            if (error) fail(error);
-            else resolve(!returned);
-          },
-        )
-        .catch((error: Error) => {
-          this.unconfirmed.delete(fail);
-          reject(error);
-        });
+      timer = setTimeout(() => fail(new Error(`no confirm within ${CONFIRM_MS} ms`)), CONFIRM_MS);
+      const options = { ...optionsOf(route, message), messageId, mandatory: true };
+      const onConfirm = (error: Error | null) => {
+        const returned = this.returned.delete(messageId);
+        if (error) fail(error);
+        else resolve(!returned);
+      };
+      confirming.send(route, message.content, options, onConfirm).catch(reject);
+    }).finally(() => {
+      clearTimeout(timer);
+      this.unconfirmed.delete(fail);
     });
   }
 
@@ -172,7 +172,6 @@ export class AmqpPublisher {
   private failAll(cause: Error): void {
     for (const waiting of this.requests.values()) waiting.reject(new BrokerUnavailableError(cause));
     for (const fail of this.unconfirmed) fail(cause);
-    this.unconfirmed.clear();
   }
 }
 
