@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { startGuard } from './guard.js';
 import { unpackedRabbitMq } from './rabbitmq-packages.js';
 import {
   adminUrl,
@@ -24,7 +25,7 @@ export async function startDebianRabbitMq(): Promise<RabbitMq> {
   const address = await newAddress();
   const home = await mkdtemp(path.join(os.tmpdir(), 'labhand-rabbitmq-'));
   const environment = await prepare(home, root, address);
-  const guard = spawn('sh', ['-c', GUARD, home], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+  const guard = startGuard(GUARD, home);
   const url = amqpUrl(HOST, address);
   const admin = adminUrl(HOST, address);
   const epmd = run(path.join(root, 'usr/bin/epmd'), ['-address', HOST], environment);
@@ -39,7 +40,7 @@ export async function startDebianRabbitMq(): Promise<RabbitMq> {
     });
   };
   const stop = async () => {
-    guard.stdin.end();
+    guard.stdin?.end();
     await gone(guard);
   };
   await start().catch(async (error: unknown) => {
@@ -106,6 +107,7 @@ async function prepare(
 function run(command: string, args: string[], env: Record<string, string>): ChildProcess {
   const child = spawn(command, args, { env, detached: true, stdio: 'ignore' });
   child.on('error', () => undefined);
+  child.unref();
   return child;
 }
 

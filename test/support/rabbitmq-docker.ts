@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
 import type { StartedTestContainer } from 'testcontainers';
+import { startGuard } from './guard.js';
 import {
   adminUrl,
   amqpUrl,
@@ -63,22 +63,11 @@ async function runContainer({
       // `untilReady` knows better than a line in a log.
       .withWaitStrategy(Wait.forLogMessage(/RabbitMQ/))
       .start();
-    removeAfterDeath(container.getId());
+    startGuard('cat >/dev/null; docker rm -f -v "$0"', container.getId());
     return container;
   } catch (error) {
     throw new Error(`the image ${IMAGE} cannot be had or run (${(error as Error).message})`, {
       cause: error,
     });
   }
-}
-
-/** A test run that is killed ends the pipe, and with it the container. */
-function removeAfterDeath(id: string): void {
-  const guard = spawn('sh', ['-c', `cat >/dev/null; docker rm -f -v ${id}`], {
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  });
-  guard.on('error', () => undefined);
-  guard.unref();
-  (guard.stdin as unknown as { unref(): void }).unref();
 }

@@ -6,7 +6,6 @@ export interface TestVhost {
   readonly name: string;
   readonly url: string;
   deleteQueue(queue: string): Promise<void>;
-  /** Messages ready in a queue; undefined when there is no such queue. */
   queueExists(queue: string): Promise<boolean>;
   remove(): Promise<void>;
 }
@@ -14,9 +13,9 @@ export interface TestVhost {
 /** One of the server that the test run started, or of `server`. */
 export async function testVhost(
   server: Pick<RabbitMq, 'url' | 'adminUrl'> = ofThisRun(),
+  name = `test-${randomUUID()}`,
 ): Promise<TestVhost> {
   const admin = server.adminUrl;
-  const name = `test-${randomUUID()}`;
   const url = new URL(server.url);
   url.pathname = `/${name}`;
   const user = url.username || 'guest';
