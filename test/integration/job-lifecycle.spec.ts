@@ -30,7 +30,8 @@ describe('the life of a job in the database', () => {
     await database.query(`INSERT INTO queues (name, source) VALUES ('q', 'configuration')`);
   });
 
-  const submit = (change: Partial<NewJob> = {}) => lifecycle.submit({ ...newJob(), ...change });
+  const submit = async (change: Partial<NewJob> = {}) =>
+    (await lifecycle.submit([{ ...newJob(), ...change }]))[0]!;
   const claimOne = async (claimId: string = randomUUID(), workerId = 'w') =>
     (await lifecycle.claim([{ queue: 'q', claimId, workerId }], LEASE))[0];
   const eventsOf = async (id: string) =>
@@ -54,6 +55,17 @@ describe('the life of a job in the database', () => {
     const [moved] = await lifecycle.finish([report(claimed!)]);
     expect(moved).toMatchObject({ id, state: 'succeeded', lease_expires_at: null });
     expect(await eventsOf(id)).toEqual(['queued', 'running', 'succeeded']);
+  });
+
+  it('jobs submitted together are all there or none is', async () => {
+    const jobs = ['a', 'b', 'a'].map((owner) => ({ ...newJob(), owner }));
+    const moved = await lifecycle.submit(jobs);
+    expect(moved.map(({ id, owner, state }) => ({ id, owner, state }))).toEqual(
+      jobs.map(({ id, owner }) => ({ id, owner, state: 'queued' })),
+    );
+    const bad = [newJob(), { ...newJob(), queue: 'no such queue' }];
+    await expect(lifecycle.submit(bad)).rejects.toThrow('foreign key');
+    expect(await database.query('SELECT FROM jobs')).toHaveLength(3);
   });
 
   it('a claim asked again gives the same job, and nothing once its attempt is over', async () => {

@@ -7,6 +7,7 @@ import { addLogContext } from '#shared/logging/log-context.js';
 import type { Viewer } from '../auth/viewer.js';
 import { Database } from '../database/database.js';
 import { Aftermath } from '../dispatch/aftermath.js';
+import { Batcher } from '../dispatch/batcher.js';
 import { jobPrefix } from '../files/blob-keys.js';
 import { BlobStore } from '../files/blob-store.js';
 import { receiveSubmission, type StoredInput } from '../files/receive-files.js';
@@ -36,9 +37,16 @@ export interface Accepted {
   readonly replayed: boolean;
 }
 
+/** Rows of up to some megabytes each that one statement writes at most. */
+const MOST_TOGETHER = 16;
+
 /** Takes a submission from the request to the committed row; whatever fails leaves no file and no row. */
 @Injectable()
 export class Submissions {
+  private readonly batcher = new Batcher<NewJob, MovedJob>(
+    (jobs) => this.lifecycle.submit(jobs),
+    MOST_TOGETHER,
+  );
   private readonly logger = new Logger(Submissions.name);
 
   constructor(
@@ -172,11 +180,11 @@ export class Submissions {
   }
 
   private commit(job: NewJob, hash: string, held: HeldKey | undefined): Promise<MovedJob> {
-    if (!held) return this.lifecycle.submit(job);
+    if (!held) return this.batcher.add(job);
     return this.database.transaction(async (statements) => {
-      const moved = await this.lifecycle.submit(job, statements);
-      await held.complete(statements, hash, job.id, viewOf(moved));
-      return moved;
+      const [moved] = await this.lifecycle.submit([job], statements);
+      await held.complete(statements, hash, job.id, viewOf(moved!));
+      return moved!;
     });
   }
 }

@@ -126,7 +126,6 @@ CREATE INDEX jobs_ready ON jobs (queue, owner, priority DESC, id) WHERE ready;
 CREATE INDEX jobs_not_ready ON jobs (available_at) WHERE state = 'queued' AND NOT ready;
 CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE state = 'queued' AND expires_at IS NOT NULL;
 CREATE INDEX jobs_leased ON jobs (lease_expires_at) WHERE lease_expires_at IS NOT NULL;
-CREATE INDEX jobs_of_worker ON jobs (worker_id) WHERE lease_expires_at IS NOT NULL;
 CREATE INDEX jobs_of_owner ON jobs (owner, id);
 CREATE INDEX jobs_of_queue ON jobs (queue, id)`;
 
@@ -180,28 +179,28 @@ DECLARE change record;
 BEGIN
   IF TG_OP = 'INSERT' THEN
     FOR change IN
-      SELECT queue, owner, count(*) FILTER (WHERE ready) AS waiting,
-             count(*) FILTER (WHERE lease_expires_at IS NOT NULL) AS running,
+      SELECT queue, owner, count(*) FILTER (WHERE ready) AS waits,
+             count(*) FILTER (WHERE lease_expires_at IS NOT NULL) AS runs,
              max(priority) FILTER (WHERE ready) AS best
       FROM new_jobs GROUP BY queue, owner ORDER BY queue, owner
     LOOP
-      CONTINUE WHEN change.waiting = 0 AND change.running = 0;
-      PERFORM count_lane(change.queue, change.owner, change.waiting::integer, change.running::integer, change.best);
+      CONTINUE WHEN change.waits = 0 AND change.runs = 0;
+      PERFORM count_lane(change.queue, change.owner, change.waits::integer, change.runs::integer, change.best);
     END LOOP;
   ELSE
     FOR change IN
-      SELECT queue, owner, sum(waiting) AS waiting, sum(running) AS running, max(best) AS best
+      SELECT queue, owner, sum(waits) AS waits, sum(runs) AS runs, max(best) AS best
       FROM (
         SELECT n.queue, n.owner,
-               n.ready::integer - o.ready::integer AS waiting,
-               (n.lease_expires_at IS NOT NULL)::integer - (o.lease_expires_at IS NOT NULL)::integer AS running,
+               n.ready::integer - o.ready::integer AS waits,
+               (n.lease_expires_at IS NOT NULL)::integer - (o.lease_expires_at IS NOT NULL)::integer AS runs,
                CASE WHEN n.ready THEN n.priority END AS best
         FROM new_jobs n JOIN old_jobs o USING (id)
       ) AS changes
-      WHERE waiting <> 0 OR running <> 0
+      WHERE waits <> 0 OR runs <> 0
       GROUP BY queue, owner ORDER BY queue, owner
     LOOP
-      PERFORM count_lane(change.queue, change.owner, change.waiting::integer, change.running::integer, change.best::smallint);
+      PERFORM count_lane(change.queue, change.owner, change.waits::integer, change.runs::integer, change.best::smallint);
     END LOOP;
   END IF;
   RETURN NULL;
@@ -213,6 +212,8 @@ BEGIN
   UPDATE lanes SET
     waiting = waiting + waits,
     running = running + runs,
+    -- who got a turn goes to the back of the line: nobody collects more than one by staying away
+    turn = CASE WHEN runs > 0 THEN nextval('lane_turns') ELSE turn END,
     best_priority = CASE
       WHEN waits < 0 THEN coalesce((SELECT j.priority FROM jobs j
         WHERE j.queue = lane_queue AND j.owner = lane_owner AND j.ready ORDER BY j.priority DESC LIMIT 1), 0)
@@ -329,18 +330,20 @@ CREATE FUNCTION claim_job(in_queue text, in_claim uuid, in_worker text, in_lease
 RETURNS TABLE (job jobs, event_id bigint) LANGUAGE plpgsql AS $$
 DECLARE
   lane lanes%ROWTYPE;
+  asked_before uuid;
   picked jobs%ROWTYPE;
 BEGIN
-  SELECT j.* INTO picked FROM jobs j
-  WHERE j.worker_id = in_worker AND j.lease_expires_at IS NOT NULL AND j.claim_id = in_claim;
+  -- through the attempts: among the jobs of a worker lie all that it had since the last vacuum
+  SELECT a.job_id INTO asked_before FROM attempts a WHERE a.claim_id = in_claim;
   IF FOUND THEN
     -- the first answer was lost, and no heartbeat renews the lease before one arrives
-    UPDATE jobs SET lease_expires_at = now() + in_lease WHERE id = picked.id AND claim_id = in_claim;
-    RETURN QUERY SELECT picked, NULL::bigint;
+    UPDATE jobs SET lease_expires_at = now() + in_lease
+    WHERE id = asked_before AND claim_id = in_claim AND worker_id = in_worker AND lease_expires_at IS NOT NULL
+    RETURNING * INTO picked;
+    -- else a late copy of a claim whose attempt is over: its worker no longer listens
+    IF FOUND THEN RETURN QUERY SELECT picked, NULL::bigint; END IF;
     RETURN;
   END IF;
-  -- a late copy of a claim whose attempt is over: its worker no longer listens
-  IF EXISTS (SELECT FROM attempts a WHERE a.claim_id = in_claim) THEN RETURN; END IF;
 
   FOR round IN 1..100 LOOP
     SELECT l.* INTO lane FROM lanes l
@@ -365,8 +368,6 @@ BEGIN
     RETURNING * INTO picked;
     INSERT INTO attempts (job_id, attempt, worker_id, claim_id, started_at)
     VALUES (picked.id, picked.attempt, in_worker, in_claim, picked.started_at);
-    -- to the back of the line: nobody collects more than one turn by staying away
-    UPDATE lanes SET turn = nextval('lane_turns') WHERE queue = in_queue AND owner = lane.owner;
     RETURN QUERY SELECT picked, record_event(picked);
     RETURN;
   END LOOP;
