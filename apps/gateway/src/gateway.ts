@@ -17,7 +17,7 @@ import { Readiness } from './health/readiness.js';
 import { createFastifyAdapter } from './http/fastify.js';
 import { setupOpenApi } from './http/openapi.js';
 import { Queues } from './queues/queues.js';
-import { VERSION } from './version.js';
+import { VERSION } from '#shared/version.js';
 
 /** Messages of one kind that a gateway works on at once. */
 const AT_ONCE = 256;

@@ -5,7 +5,7 @@ import type { Broker } from '#shared/channel/broker.js';
 import type { Register, RegisterReply } from '#shared/messages/messages.js';
 import type { AttemptTools } from './attempt.js';
 import { BROKER, SETTINGS, TOOLS } from './tokens.js';
-import { VERSION } from './version.js';
+import { VERSION } from '#shared/version.js';
 import type { WorkerSettings } from './worker.config.js';
 
 /** Introduces the worker to the gateway, and again after each new connection: the gateway may have forgotten it. */

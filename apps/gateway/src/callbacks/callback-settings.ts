@@ -1,4 +1,4 @@
-import { VERSION } from '../version.js';
+import { VERSION } from '#shared/version.js';
 
 /**
  * When a try is repeated, in seconds after the one before: the schedule that Standard Webhooks recommends. The

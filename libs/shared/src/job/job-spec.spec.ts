@@ -6,7 +6,9 @@ const secretOf = (bytes: number) => `whsec_${Buffer.alloc(bytes, 0xa5).toString(
 
 describe('the secret of a callback', () => {
   it.each([24, 25, 32, 64])('may have %d bytes', (bytes) => expect(withSecret(secretOf(bytes))).toBe(true));
-  it.each([0, 23, 65, 66])('may not have %d bytes', (bytes) => expect(withSecret(secretOf(bytes))).toBe(false));
+  it.each([0, 23, 65, 66])('may not have %d bytes', (bytes) =>
+    expect(withSecret(secretOf(bytes))).toBe(false),
+  );
   it.each([
     secretOf(32).slice('whsec_'.length),
     secretOf(25).replace(/=+$/, ''),
