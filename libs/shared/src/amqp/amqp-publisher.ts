@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ChannelModel, ConfirmChannel, Options } from 'amqplib';
 import {
   BrokerUnavailableError,
@@ -14,6 +15,12 @@ const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to';
 
 /** A queue that lost its leader takes messages and never confirms them. */
 const CONFIRM_MS = 15_000;
+
+/**
+ * How long to wait before a deleted queue is declared again: RabbitMQ 3.10 tells consumers of a quorum queue that
+ * it is gone only if there is no new one by then, and else drops what the new one has for them.
+ */
+const MOURNING_MS = 1_000;
 
 interface Lines {
   readonly model: ChannelModel;
@@ -76,13 +83,14 @@ export class AmqpPublisher {
 
   async publish(route: Route, message: OutgoingMessage): Promise<void> {
     const lines = this.openLines();
-    if (route.declare) await this.declare(lines.model, route.declare);
+    const declared = route.declare && this.declare(lines.model, route.declare);
+    await declared;
     if (!route.confirmed) return lines.plain.send(route, message.content, optionsOf(route, message));
     if (await this.confirmed(lines, route, message)) return;
     // The queue was deleted after we declared it.
     if (!route.declare) throw new UnroutableError(route);
-    this.declared.delete(route.declare.name);
-    await this.declare(lines.model, route.declare);
+    if (this.declared.get(route.declare.name) === declared) this.declared.delete(route.declare.name);
+    await this.declare(lines.model, route.declare, MOURNING_MS);
     if (!(await this.confirmed(lines, route, message))) throw new UnroutableError(route);
   }
 
@@ -133,15 +141,16 @@ export class AmqpPublisher {
     });
   }
 
-  private declare(model: ChannelModel, queue: QueueDeclaration): Promise<unknown> {
+  /** Once per connection; `afterMs` is how long to wait before it. */
+  private declare(model: ChannelModel, queue: QueueDeclaration, afterMs = 0): Promise<unknown> {
     const known = this.declared.get(queue.name);
     if (known) return known;
-    const declaring = withChannel(model, (channel) => declareQueue(channel, queue)).catch(
-      (error: unknown) => {
+    const declaring = (afterMs ? delay(afterMs) : Promise.resolve())
+      .then(() => withChannel(model, (channel) => declareQueue(channel, queue)))
+      .catch((error: unknown) => {
         this.declared.delete(queue.name);
         throw new BrokerUnavailableError(error);
-      },
-    );
+      });
     this.declared.set(queue.name, declaring);
     return declaring;
   }
