@@ -147,7 +147,10 @@ describe.each(Object.keys(BROKERS))('the main job over %s', (broker) => {
   it('lists jobs newest first, page by page', async () => {
     for (let n = 0; n < 3; n++)
       await house.client.post('/v1/jobs', { ...sh('true'), labels: { batch: 'list' } });
-    type Page = { jobs: { id: string }[]; next?: string };
+    interface Page {
+      jobs: { id: string }[];
+      next?: string;
+    }
     const first = (await house.client.get<Page>('/v1/jobs?label=batch=list&limit=2')).body;
     const second = (await house.client.get<Page>(`/v1/jobs?label=batch=list&limit=2&cursor=${first.next}`))
       .body;

@@ -51,7 +51,7 @@ export class Client {
   ): Promise<Answer<T>> {
     const form = new FormData();
     form.append('job', typeof job === 'string' ? job : JSON.stringify(job));
-    for (const [part, path, content] of files) form.append(part, new Blob([content as never]), path);
+    for (const [part, path, content] of files) form.append(part, new Blob([content]), path);
     return this.request<T>('POST', '/v1/jobs', { body: form, headers });
   }
 

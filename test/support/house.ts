@@ -46,7 +46,8 @@ export async function startHouse(options: HouseOptions = {}): Promise<House> {
   const log = new KeptLog();
   Logger.overrideLogger(log);
   const database = await freshDatabase();
-  const { broker, end: endBroker } = await BROKERS[options.broker ?? 'in process']!();
+  const testBroker = await BROKERS[options.broker ?? 'in process']!();
+  const { broker } = testBroker;
   await broker.connect();
   const adminKey = formatApiKey(makeApiKey());
   const gateway = await startGateway(
@@ -100,7 +101,7 @@ export async function startHouse(options: HouseOptions = {}): Promise<House> {
     end: async () => {
       await Promise.all(workers.map((worker) => worker.close()));
       await gateway.stop();
-      await endBroker();
+      await testBroker.end();
       await database.drop();
       rmSync(folder, { recursive: true, force: true });
     },
