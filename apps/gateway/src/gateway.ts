@@ -16,6 +16,7 @@ import { GatewayModule } from './gateway.module.js';
 import { Readiness } from './health/readiness.js';
 import { createFastifyAdapter } from './http/fastify.js';
 import { setupOpenApi } from './http/openapi.js';
+import { RequestHooks } from './http/request-hooks.js';
 import { Queues } from './queues/queues.js';
 import { VERSION } from '#shared/version.js';
 
@@ -36,6 +37,8 @@ const SUBSCRIPTIONS: readonly Subscription[] = [
 ];
 
 const DATABASE_RETRY_MS = 2000;
+/** Milliseconds between looks for connections that are left idle while the gateway stops. */
+const IDLE_SWEEP_MS = 500;
 
 export interface Gateway {
   readonly app: NestFastifyApplication;
@@ -103,6 +106,9 @@ async function configureQueues(queues: Queues, config: GatewayConfig): Promise<v
 
 async function stop(app: NestFastifyApplication, dataSource: DataSource): Promise<void> {
   app.get(Readiness).drain();
-  await app.close();
+  app.get(RequestHooks).drain();
+  // Answers that had begun before that leave a connection on which nothing more comes.
+  const sweep = setInterval(() => app.getHttpServer().closeIdleConnections(), IDLE_SWEEP_MS);
+  await app.close().finally(() => clearInterval(sweep));
   await dataSource.destroy();
 }

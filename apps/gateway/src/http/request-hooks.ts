@@ -12,11 +12,17 @@ const QUIET_ROUTES = /^\/(health|metrics)(\/|$)/;
 @Injectable()
 export class RequestHooks implements OnModuleInit {
   private readonly logger = new Logger('Http');
+  private leaving = false;
 
   constructor(
     private readonly host: HttpAdapterHost,
     private readonly metrics: Metrics,
   ) {}
+
+  /** From now on every answer is the last one on its connection: one that is kept would keep the server from closing. */
+  drain(): void {
+    this.leaving = true;
+  }
 
   onModuleInit(): void {
     const fastify = this.host.httpAdapter.getInstance<FastifyInstance>();
@@ -31,6 +37,10 @@ export class RequestHooks implements OnModuleInit {
     // Reading the body ends in the context of the socket, so the request's is entered again after it.
     fastify.addHook('preValidation', (request, _reply, done) => {
       inLogContext(request.logContext ?? {}, done);
+    });
+    fastify.addHook('onSend', (_request, reply, payload, done) => {
+      if (this.leaving) void reply.header('connection', 'close');
+      done(null, payload);
     });
     fastify.addHook('onResponse', (request, reply, done) => {
       this.finished(request, reply);
