@@ -113,6 +113,7 @@ function run(command: string, args: string[], env: Record<string, string>): Chil
 
 function gone(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  child.ref();
   return new Promise((resolve) => child.once('exit', () => resolve()));
 }
 
