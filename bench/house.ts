@@ -18,6 +18,8 @@ export interface HouseOptions {
 }
 
 const GATEWAY = 'dist/apps/gateway/src/main.js';
+/** As deploy/gateway.Dockerfile starts it. */
+const GATEWAY_FLAGS = ['--max-semi-space-size=4'];
 const WORKER = 'dist/apps/worker/src/main.js';
 
 /** RabbitMQ and Postgres of the bench's own, and gateways and workers as real processes on them. */
@@ -84,6 +86,7 @@ export class House {
         LABHAND_ADMIN_KEY: this.adminKey,
       },
       () => answersOk(`${url}/health/ready`),
+      GATEWAY_FLAGS,
     );
     return { program, url, databaseUrl, client: new BenchClient(url, this.adminKey) };
   }
@@ -109,6 +112,7 @@ export class House {
     script: string,
     variables: Readonly<Record<string, string>>,
     isReady: () => Promise<boolean> | boolean,
+    flags: readonly string[] = [],
   ): Promise<Program> {
     const { top, profiles } = this.options;
     const program = await Program.start(
@@ -116,7 +120,7 @@ export class House {
       { ...this.environment, ...variables },
       path.join(this.folder, 'log'),
       isReady,
-      profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [],
+      profiles ? [...flags, '--cpu-prof', `--cpu-prof-dir=${profiles}`] : flags,
     );
     this.programs.add(program);
     return program;

@@ -34,4 +34,5 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.LABHAND_PORT}/health/ready`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "dist/apps/gateway/src/main.js"]
+# The start leaves a heap for young objects of 16 MiB three times over, which an idle gateway does not need.
+CMD ["node", "--max-semi-space-size=4", "dist/apps/gateway/src/main.js"]

@@ -138,8 +138,9 @@ beforeAll(async () => {
     destination: { write: (line) => void log.push(line) },
   });
   app = await NestFactory.create<NestFastifyApplication>(EdgeModule, createFastifyAdapter(), { logger });
-  document = setupOpenApi(app, { title: 'Labhand', version: '0.0.0' });
+  const openApi = setupOpenApi(app, { title: 'Labhand', version: '0.0.0' });
   await app.listen(0, '127.0.0.1');
+  document = openApi();
   base = await app.getUrl();
   admin = await app.get(Keys).make('root', 'admin');
   submitter = await app.get(Keys).make('alice', 'submitter');

@@ -29,9 +29,11 @@ responseSchema('Problem', problem);
 /**
  * Serves the OpenAPI 3.1 document at /openapi.json and a page for it at /docs, both open to everybody and without
  * anything from the network.
+ * @returns the document, made when it is asked for first: most gateways are never asked
  */
-export function setupOpenApi(app: INestApplication, options: OpenApiOptions): OpenAPIObject {
-  const document = makeDocument(app, options);
+export function setupOpenApi(app: INestApplication, options: OpenApiOptions): () => OpenAPIObject {
+  let made: OpenAPIObject | undefined;
+  const document = () => (made ??= makeDocument(app, options));
   SwaggerModule.setup('docs', app, document, {
     jsonDocumentUrl: 'openapi.json',
     raw: ['json'],
