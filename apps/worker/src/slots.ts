@@ -1,4 +1,5 @@
-import { Controller, Inject, Logger } from '@nestjs/common';
+import { Controller, Inject, Logger, UseFilters } from '@nestjs/common';
+import { ChannelErrorFilter } from '#shared/channel/channel-error.filter.js';
 import { Ctx, EventPattern, Payload } from '@nestjs/microservices';
 import { ChannelContext } from '#shared/channel/channel-context.js';
 import { withLogContext } from '#shared/logging/log-context.js';
@@ -17,6 +18,7 @@ const TICKET_HELD_MS = 10 * 60_000;
 
 /** A ticket under way is a busy slot; the broker hands out no more of them than there are slots. */
 @Controller()
+@UseFilters(ChannelErrorFilter)
 export class Slots {
   private readonly logger = new Logger('slots');
 

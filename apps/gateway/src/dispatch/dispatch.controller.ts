@@ -1,4 +1,5 @@
-import { Controller } from '@nestjs/common';
+import { Controller, UseFilters } from '@nestjs/common';
+import { ChannelErrorFilter } from '#shared/channel/channel-error.filter.js';
 import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import type {
   Claim,
@@ -22,6 +23,7 @@ import { Reports } from './reports.js';
 
 /** What workers send: the gateway's side of libs/shared/src/messages. */
 @Controller()
+@UseFilters(ChannelErrorFilter)
 export class DispatchController {
   constructor(
     private readonly claims: Claims,

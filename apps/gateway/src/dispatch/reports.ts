@@ -2,6 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { isFinal } from '#shared/job/job-state.js';
 import type { Finished, Lost, Progress, RecordedReply } from '#shared/messages/messages.js';
 import { Database } from '../database/database.js';
+import { storable } from '../database/storable-text.js';
 import { JobLifecycle } from '../jobs/job-lifecycle.js';
 import type { MovedJob } from '../jobs/job-row.js';
 import { Aftermath } from './aftermath.js';
@@ -42,7 +43,8 @@ export class Reports {
   }
 
   async progress({ jobId, attempt, percent, message }: Progress): Promise<void> {
-    await this.database.query(PROGRESS, [jobId, attempt, JSON.stringify({ percent, message })]);
+    const mark = { percent, message: message && storable(message) };
+    await this.database.query(PROGRESS, [jobId, attempt, JSON.stringify(mark)]);
   }
 
   private async record(reports: Finished[]): Promise<(MovedJob | undefined)[]> {
