@@ -59,6 +59,8 @@ describe('a submission that is wrong', () => {
       'give each its own',
     ],
     ['no command', {}, 'command', 'run.sh'],
+    ['a text with a NUL', { ...TRUE, name: 'a\0b' }, 'name', 'remove it'],
+    ['a text with half a character', { ...TRUE, labels: { a: 'b\ud800' } }, 'labels.a', 'remove it'],
   ])('for %s is refused with field and remedy', async (_what, job, field, remedy) => {
     const answer = await house.client.post<ProblemBody>('/v1/jobs', job);
     expectProblem(answer, 422, field, remedy);
@@ -120,20 +122,23 @@ describe('a submission that is wrong', () => {
   });
 
   it.each([
-    ['JSON', 'application/json', '{"command":'],
+    ['JSON', 'application/json', '{"command":', 0],
     [
       'a form',
       'multipart/form-data; boundary=b',
       '--b\r\nContent-Disposition: form-data; name="job"\r\n\r\n{"command":["true"]}\r\n' +
         '--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nhalf of it',
+      1,
     ],
-  ])('whose body ends early, as %s, is no submission', async (_what, type, body) => {
+  ])('whose body ends early, as %s, is no submission', async (_what, type, body, halfMade) => {
     const { port, hostname } = new URL(house.url);
     const socket = connect(Number(port), hostname);
-    socket.end(
+    socket.write(
       `POST /v1/jobs HTTP/1.1\r\nHost: labhand\r\nAuthorization: Bearer ${house.adminKey}\r\n` +
         `Content-Type: ${type}\r\nContent-Length: 1000000\r\n\r\n${body}`,
     );
+    await eventually(() => storedBlobs().length, halfMade);
+    socket.end();
     socket.resume();
     await new Promise((resolve) => socket.once('close', resolve));
     await eventually(() => storedBlobs().length, 0);
@@ -208,6 +213,12 @@ describe('a command that goes wrong', () => {
     expect(await house.client.text(`${job.links.logs}?stream=stdout`)).toBe('said\n');
     expect(await house.client.text(`${job.links.logs}?stream=stderr`)).toBe('complained\n');
     expect(await house.client.text(`${job.links.files}/result.txt`)).toBe('kept\n');
+  });
+
+  it('with words that look like what Postgres cannot keep has them kept', async () => {
+    const job = await house.run({ command: ['printf', '%s', '\\u0000 \\ud800'] });
+    expect(job).toMatchObject({ state: 'succeeded', command: ['printf', '%s', '\\u0000 \\ud800'] });
+    expect(job.logs!.stdout.tail).toBe('\\u0000 \\ud800');
   });
 
   it('and prints 100 MB has all of it in its log', async () => {

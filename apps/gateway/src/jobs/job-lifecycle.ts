@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { Claim, Finished, Lost } from '#shared/messages/messages.js';
 import { Database, type Statements } from '../database/database.js';
+import { storable } from '../database/storable-text.js';
 import type { EffectiveSpec, JobRow, MovedJob } from './job-row.js';
 
 /**
@@ -213,7 +214,7 @@ export class JobLifecycle {
       attempt,
       state: outcome.state,
       reason: outcome.reason,
-      message: outcome.message,
+      message: outcome.message && storable(outcome.message),
       exit_code: outcome.exitCode,
       signal: outcome.signal,
       started_at: outcome.startedAt,

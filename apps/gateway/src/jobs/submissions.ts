@@ -6,6 +6,7 @@ import { jobSpec, type JobSpec } from '#shared/job/job-spec.js';
 import { addLogContext } from '#shared/logging/log-context.js';
 import type { Viewer } from '../auth/viewer.js';
 import { Database } from '../database/database.js';
+import { textFaults } from '../database/storable-text.js';
 import { Aftermath } from '../dispatch/aftermath.js';
 import { Batcher } from '../dispatch/batcher.js';
 import { jobPrefix } from '../files/blob-keys.js';
@@ -126,13 +127,10 @@ export class Submissions {
 
   private async check(job: unknown): Promise<{ spec: JobSpec; queue: Queue }> {
     const spec = parse(jobSpec, job, 'the job');
-    // Postgres keeps no NUL in text, and nothing else has a use for one.
-    if (JSON.stringify(spec).includes('\\u0000')) {
-      throw new Problem(
-        422,
-        'invalid_request',
-        'The job holds a NUL character in one of its texts; remove it.',
-      );
+    const errors = textFaults(spec);
+    if (errors.length > 0) {
+      const { path, message } = errors[0]!;
+      throw new Problem(422, 'invalid_request', `The job is not valid: ${path}: ${message}.`, { errors });
     }
     return { spec, queue: await this.queues.get(spec.queue) };
   }
