@@ -107,7 +107,7 @@ describe('outputs', () => {
     writeFileSync(file('input'), 'x');
     const before = await takeSnapshot(work);
     expect(await packOutputs(work, before, [], spool, never)).toEqual({ summary: null, note: undefined });
-    expect(await readdir(join(folder, 'attempts'))).toEqual(['a.stdout']);
+    expect((await readdir(join(folder, 'attempts'))).sort()).toEqual(['a.stderr', 'a.stdout']);
   });
 
   it('that cannot be packed leave nothing half-made', async () => {
@@ -126,6 +126,6 @@ describe('outputs', () => {
     const packing = packOutputs(work, new Map(), [], spool, ended.signal);
     ended.abort(new Error('ended'));
     await expect(packing).rejects.toThrow('ended');
-    expect(await readdir(join(folder, 'attempts'))).toEqual(['a.stdout']);
+    expect((await readdir(join(folder, 'attempts'))).sort()).toEqual(['a.stderr', 'a.stdout']);
   });
 });

@@ -1,16 +1,9 @@
 import { Logger } from '@nestjs/common';
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readdirSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AttemptRef, Outcome } from '#shared/messages/messages.js';
 import { parseAttemptKey } from './attempts.js';
+import { BlankFiles } from './blank-files.js';
 
 /** An attempt's files in the state directory: what has to outlive the worker's process. */
 export class SpoolFiles {
@@ -66,16 +59,23 @@ const OUTCOME = 'outcome.json';
 export class Spool {
   private readonly logger = new Logger('spool');
   private readonly root: string;
+  private readonly blanks: BlankFiles;
 
-  constructor(stateDir: string) {
+  /** @param sureEnd nothing of a command lives on that could still write to its log */
+  constructor(
+    stateDir: string,
+    private readonly sureEnd = false,
+  ) {
     this.root = join(stateDir, 'attempts');
     mkdirSync(this.root, { recursive: true, mode: 0o700 });
+    this.blanks = new BlankFiles(join(stateDir, 'blank'));
   }
 
   /** @throws when an attempt of this key has files already */
   open(key: string): SpoolFiles {
     const files = this.at(key);
-    closeSync(openSync(files.stdout, 'wx', 0o600));
+    this.blanks.place(files.stdout);
+    this.blanks.place(files.stderr);
     return files;
   }
 
@@ -96,7 +96,7 @@ export class Spool {
   remove(key: string): void {
     try {
       const mine = readdirSync(this.root).filter((name) => keyOf(name) === key);
-      for (const name of mine) unlinkSync(join(this.root, name));
+      for (const name of mine) this.removeFile(join(this.root, name));
     } catch (error) {
       this.logger.warn(`Files of the attempt ${key} could not be removed: ${(error as Error).message}`);
     }
@@ -113,6 +113,11 @@ export class Spool {
       else dead.push(ref);
     }
     return { entries, dead };
+  }
+
+  private removeFile(path: string): void {
+    if (this.sureEnd) this.blanks.remove(path);
+    else unlinkSync(path);
   }
 
   private read(key: string): SpoolEntry | undefined {

@@ -85,7 +85,7 @@ export async function createWorker(
         workerId,
         ownEnvironment: settings.jobEnvironment,
         attempts: new Attempts(),
-        spool: new Spool(settings.stateDir),
+        spool: new Spool(settings.stateDir, launcher.capabilities.sureEnd === true),
         workspaces,
         files: new FilesClient(settings.gatewayUrl),
         launcher,
