@@ -52,17 +52,17 @@ describe(`every accepted job ends once (LABHAND_TEST_SEED=${seed})`, () => {
     one.start();
   };
   const kills: Kill[] = [
-    { what: 'a worker', times: 4, kill: () => restart(town.workers) },
+    { what: 'a worker', times: 3, kill: () => restart(town.workers) },
     {
       what: 'a worker that does not come back',
       times: 1,
       kill: () => town.workers[1]!.end('SIGKILL'),
       mend: () => town.workers[1]!.start(),
     },
-    { what: 'a gateway', times: 4, kill: () => restart(town.gateways) },
+    { what: 'a gateway', times: 3, kill: () => restart(town.gateways) },
     { what: 'RabbitMQ', times: 2, kill: () => town.restartRabbitMq() },
     { what: 'RabbitMQ and all its data', times: 1, kill: () => town.restartRabbitMq({ wiped: true }) },
-    { what: 'Postgres', times: 3, kill: () => town.restartPostgres() },
+    { what: 'Postgres', times: 2, kill: () => town.restartPostgres() },
   ];
 
   it.each(kills)('while $what is killed', async ({ times, kill, mend }) => {
