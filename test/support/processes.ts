@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { startGuard } from './guard.js';
 
 /** The build; `npm test` builds before it tests. */
 const DIST = resolve(__dirname, '../../dist');
@@ -41,7 +42,10 @@ export class Program {
     closeSync(log);
     this.child = child;
     this.expected = false;
+    // When the test run is killed, it takes the program along.
+    const guard = startGuard('read -r line; kill -9 "$0"', String(child.pid));
     child.once('exit', (code, signal) => {
+      guard.kill('SIGKILL');
       if (!this.expected) this.fault = `${this.name} ended by itself (${code ?? signal})`;
     });
   }
