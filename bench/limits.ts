@@ -10,8 +10,7 @@ import { timed, times, type Part, type Scale } from './part.js';
 
 const run = promisify(execFile);
 
-/** Names of the limits that others are compared with. */
-export const SPAWN = "Node's bare spawn of /bin/true, 4 at once";
+/** Uploads are compared with it. */
 export const DISK = 'dd to the same disk, conv=fdatasync';
 
 /** What the machine itself can do, in the same round as what we make of it. */
@@ -19,7 +18,6 @@ export const limits: Part = {
   async measure(house, scale) {
     return [
       await xargs(scale),
-      await bareSpawn(house, scale),
       ...(await commits(house, scale)),
       ...(await messages(house, scale)),
       await disk(house, scale),
@@ -33,12 +31,6 @@ async function xargs(scale: Scale): Promise<Figure> {
   await run('sh', ['-c', `seq ${count} | xargs -P4 -n1 /bin/true`]);
   const value = count / ((performance.now() - began) / 1000);
   return { name: 'xargs -P4 of /bin/true', unit: 'processes/s', value };
-}
-
-async function bareSpawn({ options }: House, scale: Scale): Promise<Figure> {
-  const script = path.join(options.top, 'dist/bench/bare-spawn.js');
-  const { stdout } = await run(process.execPath, [script, String(times(2000, scale))]);
-  return { name: SPAWN, unit: 'processes/s', value: Number(stdout) };
 }
 
 async function commits(house: House, scale: Scale): Promise<Figure[]> {

@@ -1,11 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Figure } from './figures.js';
-import { SPAWN } from './limits.js';
+import { bareSpawns, SPAWN } from './bare-spawns.js';
 import { timed, times, type Part } from './part.js';
 import { processorSeconds } from './processor.js';
 
 const JOBS = 2000;
+const SPAWNS = 1500;
 const SLOTS = 4;
 const CONNECTIONS = 16;
 const LOOK_EVERY_MS = 25;
@@ -29,19 +30,26 @@ export const throughput: Part = {
       await timed(times(300, scale), CONNECTIONS, submit);
       await allEnded(database);
       const before = await succeeded(database);
+      const spawnsBefore = await bareSpawns(house, times(SPAWNS, scale));
       costs.start();
       const began = performance.now();
       await timed(jobs, CONNECTIONS, submit);
       await allEnded(database);
       const seconds = (performance.now() - began) / 1000;
       const spent = costs.figures(jobs);
+      // Right before and right after, for a machine that is not ours alone is faster now and slower then.
+      const spawns = (spawnsBefore + (await bareSpawns(house, times(SPAWNS, scale)))) / 2;
       const ended = (await succeeded(database)) - before;
       if (ended !== jobs) throw new Error(`${ended} of ${jobs} jobs succeeded`);
       gateway.client.close();
       await house.clear();
       const name = 'jobs end to end (/bin/true, 4 slots)';
       const bound = { atLeast: 0.35, of: SPAWN };
-      return [{ name, unit: 'jobs/s', value: jobs / seconds, bound }, ...spent];
+      return [
+        { name: SPAWN, unit: 'processes/s', value: spawns },
+        { name, unit: 'jobs/s', value: jobs / seconds, bound },
+        ...spent,
+      ];
     });
   },
 };

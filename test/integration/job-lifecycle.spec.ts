@@ -68,6 +68,27 @@ describe('the life of a job in the database', () => {
     expect(await database.query('SELECT FROM jobs')).toHaveLength(3);
   });
 
+  it('nobody is told of a move before it is on the disk', async () => {
+    const url = new URL(test.url);
+    url.searchParams.set('options', '-c synchronous_commit=on');
+    const source = await createDataSource(url.href).initialize();
+    const synced = new JobLifecycle(new Database(source));
+    const isFlushedBy = async (move: () => Promise<unknown>) => {
+      const [{ before }] = await source.query('SELECT pg_current_wal_insert_lsn()::text AS before');
+      await move();
+      const [{ flushed }] = await source.query('SELECT pg_current_wal_flush_lsn() > $1::pg_lsn AS flushed', [
+        before,
+      ]);
+      return flushed;
+    };
+    let claimed: MovedJob | undefined;
+    const claim = { queue: 'q', claimId: randomUUID(), workerId: 'w' };
+    expect(await isFlushedBy(() => synced.submit([newJob()]))).toBe(true);
+    expect(await isFlushedBy(async () => ([claimed] = await synced.claim([claim], LEASE)))).toBe(true);
+    expect(await isFlushedBy(() => synced.finish([report(claimed!)]))).toBe(true);
+    await source.destroy();
+  });
+
   it('a claim asked again gives the same job, and nothing once its attempt is over', async () => {
     await submit();
     await submit();

@@ -1,10 +1,17 @@
 import { Injectable } from '@nestjs/common';
 import type { Pool, PoolClient, QueryResultRow } from 'pg';
 import type { DataSource } from 'typeorm';
+import { Batcher } from '../dispatch/batcher.js';
 
 const DEADLOCK = '40P01';
 const SERIALIZATION_FAILURE = '40001';
 const ROUNDS = 5;
+
+/**
+ * In the FROM of a statement: its commit does not wait for the disk, so that the rows that it locked are free at
+ * once and not only after the disk. Nobody may be told of it before `Database.flushed`.
+ */
+export const LIGHTLY = `(SELECT set_config('synchronous_commit', 'off', true)) AS lightly`;
 
 /** Runs statements; one method each for what the features need. */
 export interface Statements {
@@ -19,6 +26,11 @@ export interface Statements {
 @Injectable()
 export class Database implements Statements {
   private readonly pool: Pool;
+  private readonly flushes = new Batcher<undefined, undefined>(async (waiting) => {
+    // Its commit waits for the disk, and with it for everything that was committed before.
+    await this.prepared('flush', `SELECT pg_logical_emit_message(true, 'labhand', '')`, []);
+    return waiting.map(() => undefined);
+  }, Infinity);
 
   constructor(readonly dataSource: DataSource) {
     this.pool = (dataSource.driver as unknown as { master: Pool }).master;
@@ -35,6 +47,11 @@ export class Database implements Statements {
   /** For the few statements that run for every job: planned once per connection. */
   async prepared<T extends QueryResultRow>(name: string, text: string, values: unknown[]): Promise<T[]> {
     return again(async () => (await this.pool.query<T>({ name, text, values })).rows);
+  }
+
+  /** Resolves when what was committed `LIGHTLY` is on the disk; those who wait together share one flush. */
+  async flushed(): Promise<void> {
+    await this.flushes.add(undefined);
   }
 
   /** Runs `work` in one transaction; run again from its start after a deadlock. */

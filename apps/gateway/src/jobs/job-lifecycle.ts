@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { Claim, Finished, Lost } from '#shared/messages/messages.js';
-import { Database, type Statements } from '../database/database.js';
+import { Database, LIGHTLY, type Statements } from '../database/database.js';
 import { storable } from '../database/storable-text.js';
 import type { EffectiveSpec, JobRow, MovedJob } from './job-row.js';
 
@@ -25,6 +25,8 @@ const SUBMIT = move(`
     priority smallint, tries_left integer, losses_left integer, spec jsonb, inputs jsonb, labels jsonb, callback jsonb,
     ttl float, traceparent text)`);
 
+const SUBMIT_LIGHTLY = `${SUBMIT}, ${LIGHTLY}`;
+
 const HOLD = move(`
   UPDATE jobs SET state = 'held', ready = false WHERE id = $1 AND state = 'queued'`);
 
@@ -45,7 +47,7 @@ const CANCEL_RUNNING = `
 const CLAIM = `
   SELECT asked.nth, (taken.job).*, taken.event_id
   FROM unnest($1::text[], $2::uuid[], $3::text[]) WITH ORDINALITY AS asked (queue, claim, worker, nth),
-       LATERAL claim_job(asked.queue, asked.claim, asked.worker, make_interval(secs => $4)) AS taken`;
+       LATERAL claim_job(asked.queue, asked.claim, asked.worker, make_interval(secs => $4)) AS taken, ${LIGHTLY}`;
 
 /**
  * A failed try with tries left goes back to its queue, after a pause that doubles; unless somebody wants the job
@@ -81,7 +83,7 @@ const FINISH = `
     WHERE jobs.id = r.job_id AND jobs.state IN ('running', 'paused') AND jobs.attempt = r.attempt
     RETURNING jobs AS job
   )
-  SELECT (job).*, record_event(job) AS event_id FROM moved`;
+  SELECT (job).*, record_event(job) AS event_id FROM moved, ${LIGHTLY}`;
 
 /** Whose attempts are over without a report: back to the queue while the allowance lasts. */
 const giveBack = (whose: string, ending: string, counts: boolean) => `
@@ -164,7 +166,7 @@ export class JobLifecycle {
     const values = [JSON.stringify(jobs.map(toRow))];
     const rows = within
       ? await within.query<MovedJob>(SUBMIT, values)
-      : await this.database.prepared<MovedJob>('submit', SUBMIT, values);
+      : await this.lightly('submit', SUBMIT_LIGHTLY, values);
     const byId = new Map(rows.map((row) => [row.id, row]));
     return jobs.map(({ id }) => byId.get(id)!);
   }
@@ -197,7 +199,7 @@ export class JobLifecycle {
    * @returns for each claim, in order, its job or undefined
    */
   async claim(claims: readonly Claim[], lease: number): Promise<(MovedJob | undefined)[]> {
-    const rows = await this.database.prepared<MovedJob & { nth: string }>('claim', CLAIM, [
+    const rows = await this.lightly<MovedJob & { nth: string }>('claim', CLAIM, [
       claims.map((claim) => claim.queue),
       claims.map((claim) => claim.claimId),
       claims.map((claim) => claim.workerId),
@@ -224,7 +226,7 @@ export class JobLifecycle {
       stderr: outcome.stderr,
       outputs: outcome.outputs,
     }));
-    return this.database.prepared<MovedJob>('finish', FINISH, [JSON.stringify(rows)]);
+    return this.lightly('finish', FINISH, [JSON.stringify(rows)]);
   }
 
   /** An attempt that its worker reports as dead, or hands back. */
@@ -249,6 +251,17 @@ export class JobLifecycle {
   /** Marks what waited for its time and may now be claimed. @returns the queue of each */
   async stage(): Promise<string[]> {
     return (await this.database.query<{ queue: string }>(STAGE, [CHUNK])).map((row) => row.queue);
+  }
+
+  /** The moves that every job makes: all of one owner lock its lane, which must not be held over a flush. */
+  private async lightly<T extends MovedJob = MovedJob>(
+    name: string,
+    statement: string,
+    values: unknown[],
+  ): Promise<T[]> {
+    const rows = await this.database.prepared<T>(name, statement, values);
+    if (rows.length > 0) await this.database.flushed();
+    return rows;
   }
 }
 
