@@ -48,7 +48,7 @@ export default {
     {
       ...common,
       displayName: 'unit',
-      testRegex: '/(apps|libs|examples)/.*\\.spec\\.ts$',
+      testRegex: '/(apps|bench|examples|libs)/.*\\.spec\\.ts$',
     },
     {
       ...common,
