@@ -35,6 +35,9 @@ async function main(): Promise<void> {
     { top: TOP, profiles: profile },
     { PATH: process.env.PATH ?? '/usr/bin:/bin', HOME: '/' },
   );
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void house.end().finally(() => process.exit(130)));
+  }
   try {
     const machine = describeMachine(await house.versions());
     say(machineLine(machine));
