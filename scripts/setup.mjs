@@ -9,6 +9,8 @@ import { fileURLToPath } from 'node:url';
 const top = fileURLToPath(new URL('..', import.meta.url));
 const NEEDED_NODE = [20, 19];
 const SOURCES = ['apps', 'examples', 'libs', 'test', 'bench', 'package.json', 'tsconfig.json'];
+/** What the builds read; not the results that an example leaves beside its sources. */
+const SOURCE = /\.(ts|json|c|h|mjs)$/;
 const BUILD_STAMP = path.join(top, 'dist/.labhand-build');
 
 /** Exits with a sentence when the checkout cannot be made ready. */
@@ -64,7 +66,7 @@ function sourcesFingerprint() {
     const stats = statSync(file, { throwIfNoEntry: false });
     if (stats?.isDirectory()) {
       for (const entry of readdirSync(file).sort()) add(path.join(name, entry));
-    } else if (stats) {
+    } else if (stats && SOURCE.test(name)) {
       hash.update(`${name} ${stats.mtimeMs} ${stats.size}\n`);
     }
   };
