@@ -184,12 +184,12 @@ describe.each(kinds)('the %s launcher', (kind) => {
 
     it('a field of the order that it does not know, since that may be a limit', async () => {
       const order = newOrder(['/bin/true']);
-      const fields = ['start', `id=${order.id}`, `record=${order.record}`, 'memory=5', 'arg=/bin/true'];
+      const fields = ['start', `id=${order.id}`, `record=${order.record}`, 'gpus=5', 'arg=/bin/true'];
       const answers = await speak(kind, [frame(fields)]);
       expect(answers).toContainEqual(expect.objectContaining({ answer: 'ended', id: order.id }));
       expect(record(order)).toMatchObject({
         cause: 'spawn_error',
-        error: expect.stringMatching(/memory.*EINVAL$/),
+        error: expect.stringMatching(/gpus.*EINVAL$/),
       });
     });
   });

@@ -8,6 +8,7 @@
  */
 #include "order.h"
 #include "result.h"
+#include "signals.h"
 #include "supervisor.h"
 #include "tree.h"
 
@@ -113,6 +114,27 @@ static void signal_job(const char *field, int signal)
         if (!job->lost && strcmp(job->id, id) == 0) kill(job->supervisor, signal);
 }
 
+/* Signals of the same number keep their order and what they carry: each is one order to a supervisor. */
+static void tell_job(const char *field, int message)
+{
+    const char *id = strncmp(field, "id=", 3) == 0 ? field + 3 : "";
+    for (struct job *job = jobs; job; job = job->next)
+        if (!job->lost && strcmp(job->id, id) == 0 &&
+            sigqueue(job->supervisor, TELL_JOB, (union sigval){ .sival_int = message }) != 0)
+            dprintf(STDERR_FILENO, "the supervisor of %.100s could not be told: %s\n", id, strerror(errno));
+}
+
+/* fields: id, name, target */
+static void pass_signal(const char *fields, size_t size)
+{
+    const char *name = fields + strlen(fields) + 1;
+    const char *target = name < fields + size ? name + strlen(name) + 1 : name;
+    if (target >= fields + size || strncmp(name, "name=", 5) != 0) return;
+    int number = signal_number(name + 5);
+    if (number == 0) dprintf(STDERR_FILENO, "the signal %.100s is not known\n", name + 5);
+    else tell_job(fields, number | (strcmp(target, "target=group") == 0 ? TO_GROUP : 0));
+}
+
 /* The order's last byte is NUL. */
 static void obey(char *order, size_t size)
 {
@@ -121,6 +143,9 @@ static void obey(char *order, size_t size)
     if (strcmp(order, "start") == 0) start(fields, size - verb);
     else if (strcmp(order, "end") == 0 && size > verb) signal_job(fields, END_JOB);
     else if (strcmp(order, "kill") == 0 && size > verb) signal_job(fields, KILL_JOB);
+    else if (strcmp(order, "pause") == 0 && size > verb) tell_job(fields, PAUSE_JOB);
+    else if (strcmp(order, "resume") == 0 && size > verb) tell_job(fields, RESUME_JOB);
+    else if (strcmp(order, "signal") == 0 && size > verb) pass_signal(fields, size - verb);
     else dprintf(STDERR_FILENO, "the order %.100s is not known\n", order);
 }
 

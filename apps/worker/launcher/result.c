@@ -1,8 +1,9 @@
 #include "result.h"
 
+#include "signals.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -13,22 +14,6 @@
  * error below keep every line shorter than this.
  */
 enum { LINE = 4096, ID = 1600, RESULT = 2300 };
-
-static const char *signal_name(int number, char *buffer, size_t size)
-{
-    static const char *const names[] = {
-        [SIGHUP] = "SIGHUP", [SIGINT] = "SIGINT", [SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL", [SIGTRAP] = "SIGTRAP",
-        [SIGABRT] = "SIGABRT", [SIGBUS] = "SIGBUS", [SIGFPE] = "SIGFPE", [SIGKILL] = "SIGKILL", [SIGUSR1] = "SIGUSR1",
-        [SIGSEGV] = "SIGSEGV", [SIGUSR2] = "SIGUSR2", [SIGPIPE] = "SIGPIPE", [SIGALRM] = "SIGALRM",
-        [SIGTERM] = "SIGTERM", [SIGCHLD] = "SIGCHLD", [SIGCONT] = "SIGCONT", [SIGSTOP] = "SIGSTOP",
-        [SIGTSTP] = "SIGTSTP", [SIGTTIN] = "SIGTTIN", [SIGTTOU] = "SIGTTOU", [SIGURG] = "SIGURG",
-        [SIGXCPU] = "SIGXCPU", [SIGXFSZ] = "SIGXFSZ", [SIGVTALRM] = "SIGVTALRM", [SIGPROF] = "SIGPROF",
-        [SIGWINCH] = "SIGWINCH", [SIGIO] = "SIGIO", [SIGPWR] = "SIGPWR", [SIGSYS] = "SIGSYS",
-    };
-    if (number > 0 && number < (int)(sizeof names / sizeof *names) && names[number]) return names[number];
-    snprintf(buffer, size, "signal %d", number);
-    return buffer;
-}
 
 static const char *error_name(int error, char *buffer, size_t size)
 {
@@ -55,7 +40,7 @@ double now(void)
 
 void begin_result(struct result *result)
 {
-    *result = (struct result){ .cause = "exit" };
+    *result = (struct result){ .cause = "exit", .max_processes = 1 };
     clock_gettime(CLOCK_REALTIME, &result->started);
     result->started_at = now();
 }
@@ -69,6 +54,9 @@ void add_usage(struct result *result, const struct rusage *usage)
 {
     result->cpu_seconds += seconds(usage->ru_utime) + seconds(usage->ru_stime);
     if (usage->ru_maxrss > result->max_memory_kb) result->max_memory_kb = usage->ru_maxrss;
+    /* The kernel counts in units of 512 bytes, whatever the disk's are. */
+    result->read_bytes += (long long)usage->ru_inblock * 512;
+    result->written_bytes += (long long)usage->ru_oublock * 512;
 }
 
 void set_error(struct result *result, const char *what, const char *name, const char *done, int error)
@@ -104,7 +92,7 @@ static void rfc3339(char *to, size_t size, struct timespec time)
 
 static void result_json(char *to, size_t size, const struct result *result)
 {
-    char how[80] = "", error[1700] = "", escaped[1600], name[32], started[64], finished[64], used[96] = "";
+    char how[80] = "", error[1700] = "", escaped[1600], name[32], started[64], finished[64], used[256] = "";
     struct timespec finish;
 
     clock_gettime(CLOCK_REALTIME, &finish);
@@ -119,8 +107,11 @@ static void result_json(char *to, size_t size, const struct result *result)
         snprintf(error, sizeof error, ",\"error\":\"%s\"", escaped);
     }
     if (result->ran)
-        snprintf(used, sizeof used, ",\"cpuSeconds\":%.6f,\"maxMemoryBytes\":%lld", result->cpu_seconds,
-                 (long long)result->max_memory_kb * 1024);
+        snprintf(used, sizeof used,
+                 ",\"cpuSeconds\":%.6f,\"maxMemoryBytes\":%lld,\"maxProcesses\":%ld,\"readBytes\":%lld,"
+                 "\"writtenBytes\":%lld,\"pausedSeconds\":%.6f",
+                 result->cpu_seconds, (long long)result->max_memory_kb * 1024, result->max_processes,
+                 result->read_bytes, result->written_bytes, result->paused_seconds);
     snprintf(to, size, "{\"cause\":\"%s\"%s%s,\"startedAt\":\"%s\",\"finishedAt\":\"%s\",\"wallSeconds\":%.6f%s}",
              result->cause, how, error, started, finished, now() - result->started_at, used);
 }
@@ -156,6 +147,14 @@ void report_ended(const char *id, const char *record, const struct result *resul
     if (!answer) return;
     escape(escaped, sizeof escaped, id);
     snprintf(line, sizeof line, "{\"answer\":\"ended\",\"id\":\"%s\",\"result\":%s}\n", escaped, json);
+    say(line);
+}
+
+void report_state(const char *what, const char *id)
+{
+    char escaped[ID], line[LINE];
+    escape(escaped, sizeof escaped, id);
+    snprintf(line, sizeof line, "{\"answer\":\"%s\",\"id\":\"%s\"}\n", what, escaped);
     say(line);
 }
 

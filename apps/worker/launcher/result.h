@@ -7,7 +7,7 @@
 
 /* How a job went, as it is written to its record and told to the worker. */
 struct result {
-    const char *cause; /* exit, timeout, ended, spawn_error */
+    const char *cause; /* exit, timeout, idle, disk, out_of_memory, ended, spawn_error */
     bool ran;
     int status; /* of the main process, as from wait() */
     char error[512];
@@ -15,6 +15,10 @@ struct result {
     double started_at;        /* seconds of the monotonic clock */
     double cpu_seconds;       /* user and system, of every process that was waited for */
     long max_memory_kb;       /* resident, of the largest process */
+    long max_processes;       /* seen at once */
+    long long read_bytes;     /* from storage, by every process that was waited for */
+    long long written_bytes;
+    double paused_seconds;
 };
 
 /* Seconds of a clock that nobody sets. */
@@ -27,5 +31,7 @@ void set_error(struct result *result, const char *what, const char *name, const 
 /* Writes the record, then the answer: who lost the answer finds the record. */
 void report_ended(const char *id, const char *record, const struct result *result, bool answer);
 void report_ready(void);
+/* what: paused, resumed */
+void report_state(const char *what, const char *id);
 
 #endif

@@ -10,6 +10,9 @@ function tree(): ProcessTree & { orders: string[] } {
     ended: new Promise(() => {}),
     end: () => orders.push('end'),
     kill: () => orders.push('kill'),
+    pause: () => Promise.resolve(orders.push('pause') > 0),
+    resume: () => Promise.resolve(orders.push('resume') > 0),
+    signal: (name) => orders.push(name),
   };
 }
 

@@ -38,6 +38,7 @@ interface Ready {
 type Answer =
   | Ready
   | { readonly answer: 'started'; readonly id: string; readonly pid: number }
+  | { readonly answer: 'paused' | 'resumed'; readonly id: string }
   | { readonly answer: 'ended'; readonly id: string; readonly result: LaunchResult };
 
 /**
@@ -111,6 +112,8 @@ class LauncherClient implements Launcher {
 
 interface Run {
   pid?: number;
+  /** Who waits for the answer to a pause or resume. */
+  readonly awaited: { readonly answer: 'paused' | 'resumed'; readonly done: (done: boolean) => void }[];
   resolve(result: LaunchResult): void;
   reject(error: Error): void;
 }
@@ -177,12 +180,31 @@ class LauncherProcess {
   start(order: LaunchOrder): ProcessTree {
     const { id } = order;
     if (this.runs.has(id)) throw new Error(`The run ${id} is under way already; its id must be unique.`);
-    const ended = new Promise<LaunchResult>((resolve, reject) => this.runs.set(id, { resolve, reject }));
+    const ended = new Promise<LaunchResult>((resolve, reject) =>
+      this.runs.set(id, { awaited: [], resolve, reject }),
+    );
     // Whoever awaits it sees the rejection; a tree nobody awaits must not take the worker down.
     ended.catch(() => undefined);
     this.send(startFields(order));
-    const tell = (verb: string) => this.runs.has(id) && this.send([verb, `id=${id}`]);
-    return { ended, end: () => void tell('end'), kill: () => void tell('kill') };
+    const tell = (verb: string, ...more: string[]) => {
+      if (this.runs.has(id)) this.send([verb, `id=${id}`, ...more]);
+    };
+    return {
+      ended,
+      end: () => tell('end'),
+      kill: () => tell('kill'),
+      pause: () => this.await(id, 'paused', () => tell('pause')),
+      resume: () => this.await(id, 'resumed', () => tell('resume')),
+      signal: (name, target) => tell('signal', `name=${name}`, `target=${target}`),
+    };
+  }
+
+  private await(id: string, answer: 'paused' | 'resumed', tell: () => void): Promise<boolean> {
+    const run = this.runs.get(id);
+    if (run === undefined || this.gone) return Promise.resolve(false);
+    const answered = new Promise<boolean>((done) => run.awaited.push({ answer, done }));
+    tell();
+    return answered;
   }
 
   /** The launcher ends its trees when its input ends. */
@@ -227,7 +249,10 @@ class LauncherProcess {
     // The C program's supervisors hold its output open until their trees are gone: `close` says that nothing is left.
     child.on('close', () => {
       this.gone = true;
-      for (const run of this.runs.values()) run.reject(new LauncherDiedError(death));
+      for (const run of this.runs.values()) {
+        run.reject(new LauncherDiedError(death));
+        run.awaited.forEach(({ done }) => done(false));
+      }
       this.runs.clear();
       ended();
     });
@@ -251,9 +276,14 @@ class LauncherProcess {
     if (run === undefined) return;
     if (answer.answer === 'started') {
       run.pid = answer.pid;
-    } else {
+    } else if (answer.answer === 'ended') {
       this.runs.delete(answer.id);
       run.resolve(answer.result);
+      run.awaited.forEach(({ done }) => done(false));
+    } else {
+      // In the order of the verbs: each is answered once.
+      const at = run.awaited.findIndex((awaited) => awaited.answer === answer.answer);
+      run.awaited.splice(at, at < 0 ? 0 : 1).forEach(({ done }) => done(true));
     }
   }
 
@@ -271,6 +301,20 @@ function killGroup(pid: number): void {
   }
 }
 
+const SETTINGS = [
+  'idleTime',
+  'isolation',
+  'cpu',
+  'memory',
+  'processes',
+  'openFiles',
+  'fileSize',
+  'disk',
+  'ioRead',
+  'ioWrite',
+  'uid',
+] as const;
+
 function startFields(order: LaunchOrder): string[] {
   return [
     'start',
@@ -281,6 +325,10 @@ function startFields(order: LaunchOrder): string[] {
     ...(order.record === undefined ? [] : [`record=${order.record}`]),
     `wallTime=${order.wallTime}`,
     `killGrace=${order.killGrace}`,
+    ...SETTINGS.flatMap((name) => (order[name] === undefined ? [] : [`${name}=${order[name]}`])),
+    ...(order.network === false ? ['network=off'] : []),
+    ...(order.writable ?? []).map((path) => `writable=${path}`),
+    ...(order.hidden ?? []).map((path) => `hidden=${path}`),
     ...order.command.map((arg) => `arg=${arg}`),
     ...Object.entries(order.env).map(([name, value]) => `env=${name}=${value}`),
   ];
@@ -314,5 +362,13 @@ function neverStarted(error: string): ProcessTree {
     finishedAt: now,
     wallSeconds: 0,
   };
-  return { ended: Promise.resolve(result), end: () => undefined, kill: () => undefined };
+  const never = () => Promise.resolve(false);
+  return {
+    ended: Promise.resolve(result),
+    end: () => undefined,
+    kill: () => undefined,
+    pause: never,
+    resume: never,
+    signal: () => undefined,
+  };
 }

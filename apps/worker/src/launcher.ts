@@ -20,11 +20,41 @@ export interface LaunchOrder {
   readonly wallTime: number;
   /** Seconds between TERM and KILL. */
   readonly killGrace: number;
+  /** Seconds without output until the tree is ended with cause `idle`; time spent paused does not count. */
+  readonly idleTime?: number;
+  /** What must be enforced: where it cannot be, the job does not run. Without it the launcher does what it can. */
+  readonly isolation?: Isolation;
+  /** Cores. */
+  readonly cpu?: number;
+  /** Bytes: of the tree with isolation `cgroup`, else of each process. */
+  readonly memory?: number;
+  readonly processes?: number;
+  readonly openFiles?: number;
+  /** Bytes of any one file that it writes, its output included. */
+  readonly fileSize?: number;
+  /** Bytes below `writable`. */
+  readonly disk?: number;
+  /** Bytes a second. */
+  readonly ioRead?: number;
+  readonly ioWrite?: number;
+  /** False: no network. */
+  readonly network?: boolean;
+  /** User and group of the job, for a launcher with the capability `ownUid`; it is given what is `writable`. */
+  readonly uid?: number;
+  /** Folders that alone the job may write below; none: all. Heeded by a launcher that enforces `isolation:process`. */
+  readonly writable?: readonly string[];
+  /** Folders that it must not read, but for what is `writable`; heeded likewise. */
+  readonly hidden?: readonly string[];
 }
 
+export type Isolation = 'process' | 'namespaces' | 'cgroup';
+
 export interface LaunchResult {
-  /** `spawn_error`: it never ran. `timeout`: outlived its wall time. `ended`: ended on order. */
-  readonly cause: 'exit' | 'timeout' | 'ended' | 'spawn_error';
+  /**
+   * `spawn_error`: it never ran. `timeout`: outlived its wall time. `idle`: no output for its idle time. `disk`: over its
+   * disk limit. `out_of_memory`: the kernel killed it for its memory limit. `ended`: ended on order.
+   */
+  readonly cause: 'exit' | 'timeout' | 'idle' | 'disk' | 'out_of_memory' | 'ended' | 'spawn_error';
   readonly exitCode?: number;
   /** Name of the signal that the main process died of, such as SIGSEGV. */
   readonly signal?: string;
@@ -36,6 +66,12 @@ export interface LaunchResult {
   readonly wallSeconds: number;
   readonly cpuSeconds?: number;
   readonly maxMemoryBytes?: number;
+  /** At once, as far as they were seen. */
+  readonly maxProcesses?: number;
+  /** From and to storage; what the page cache had was not read. */
+  readonly readBytes?: number;
+  readonly writtenBytes?: number;
+  readonly pausedSeconds?: number;
 }
 
 /** One job's processes, from start until nothing of them is left. */
@@ -46,6 +82,15 @@ export interface ProcessTree {
   end(): void;
   /** KILL to the tree at once. */
   kill(): void;
+  /** Stops every process of the tree. Resolves with true when none runs, with false when the tree ended instead. */
+  pause(): Promise<boolean>;
+  /** Lets it go on. Resolves with true when that was done, with false when the tree ended instead. */
+  resume(): Promise<boolean>;
+  /**
+   * Sends a signal to the main process or its group; nothing where the main process is over.
+   * @param name such as `SIGUSR1`; one that is not known does nothing
+   */
+  signal(name: string, target: 'main' | 'group'): void;
 }
 
 export interface Launcher {

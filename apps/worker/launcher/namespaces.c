@@ -1,0 +1,173 @@
+#include "namespaces.h"
+
+#include "child.h"
+#include "mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <linux/capability.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* From the supervisor to the first process: pass a signal on. It is queued, and its value says which and to whom. */
+#define PASS_ON SIGRTMIN
+enum { TO_GROUP = 1 << 8 };
+
+static bool may_make_namespaces(void)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & 1U << CAP_SYS_ADMIN) != 0;
+}
+
+static bool write_to(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool written = write(fd, text, strlen(text)) >= 0;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return written;
+}
+
+/* Inside, users have the numbers that they have outside: ours, and the job's where root gave it another one. */
+static bool map_users(pid_t first, uid_t job, struct result *result)
+{
+    static const char *const files[] = { "setgroups", "gid_map", "uid_map" };
+    unsigned own[] = { 0, getegid(), geteuid() };
+    char path[64], map[96];
+    for (int i = 0; i < 3; i++) {
+        /* Who is not root must give up setting groups before mapping one. */
+        if (i == 0 && own[2] == 0) continue;
+        int length = snprintf(map, sizeof map, "%u %u 1\n", own[i], own[i]);
+        if (i == 0) snprintf(map, sizeof map, "deny");
+        else if (job != 0 && job != own[i]) snprintf(map + length, sizeof map - (size_t)length, "%u %u 1\n", job, job);
+        snprintf(path, sizeof path, "/proc/%d/%s", first, files[i]);
+        if (!write_to(path, map)) {
+            set_error(result, "the users of the job's namespace", files[i], "mapped (write)", errno);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Not fork: the namespaces begin with the new process. */
+static pid_t fork_into(int namespaces)
+{
+    return (pid_t)syscall(SYS_clone, (long)namespaces | SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
+static bool raise_loopback(struct result *result)
+{
+    struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool up = fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &request) == 0;
+    if (!up) set_error(result, "the network interface", "lo", "brought up (ioctl)", errno);
+    if (fd >= 0) close(fd);
+    return up;
+}
+
+/* True: the job goes on. */
+static bool wait_for_all_dead(pid_t main, struct inside *inside)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid != main) continue;
+        inside->status = status;
+        inside->ran = true;
+        if (!inside->asked) return false;
+    }
+    return pid == 0;
+}
+
+/* Our end, told by no exit code, is the end of everything in the namespace. */
+static _Noreturn void attend(pid_t main, struct inside *inside)
+{
+    sigset_t all;
+    siginfo_t info;
+    sigfillset(&all);
+    while (wait_for_all_dead(main, inside)) {
+        if (sigwaitinfo(&all, &info) != PASS_ON || inside->ran) continue;
+        int order = info.si_value.sival_int;
+        kill(order & TO_GROUP ? -main : main, order & ~TO_GROUP);
+    }
+    _exit(0);
+}
+
+static _Noreturn void be_first(const struct order *order, struct inside *inside, int go)
+{
+    char byte;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setsid();
+    /* Until the supervisor has mapped our users; or it died. */
+    if (go >= 0 && read(go, &byte, 1) != 1) _exit(1);
+    prctl(PR_SET_DUMPABLE, 0);
+    /* Before the folders of these files are hidden; and so nothing here holds the launcher's own channels. */
+    if (!open_files(order, &inside->result)) _exit(1);
+    if (order->network_off && !raise_loopback(&inside->result)) _exit(1);
+    if (!make_view(order, &inside->result)) _exit(1);
+    pid_t main = start_child(order, &inside->result);
+    if (main < 0) _exit(1);
+    attend(main, inside);
+}
+
+static pid_t start_mapped(const struct order *order, struct inside *inside, int namespaces, struct result *result)
+{
+    int go[2];
+    if (pipe2(go, O_CLOEXEC) != 0) {
+        set_error(result, "a pipe for", "the job's namespaces", "made", errno);
+        return -1;
+    }
+    /* Else the maps would belong to root. Nobody can know its number in the moment until it is hidden again. */
+    prctl(PR_SET_DUMPABLE, 1);
+    pid_t pid = fork_into(namespaces | CLONE_NEWUSER);
+    int error = errno;
+    if (pid == 0) {
+        close(go[1]);
+        be_first(order, inside, go[0]);
+    }
+    close(go[0]);
+    if (pid < 0) {
+        set_error(result, "the namespaces of the job, with one of users,", "", "made (clone)", error);
+    } else if (!map_users(pid, order->uid, result) || write(go[1], "", 1) != 1) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        pid = -1;
+    }
+    prctl(PR_SET_DUMPABLE, 0);
+    close(go[1]);
+    return pid;
+}
+
+pid_t start_in_namespaces(const struct order *order, struct inside **inside, struct result *result)
+{
+    struct inside *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) {
+        set_error(result, "memory for", "the job's namespaces", "shared (mmap)", errno);
+        return -1;
+    }
+    *inside = shared;
+    int namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (order->network_off ? CLONE_NEWNET : 0);
+    if (!may_make_namespaces()) return start_mapped(order, shared, namespaces, result);
+    pid_t pid = fork_into(namespaces);
+    if (pid == 0) be_first(order, shared, -1);
+    if (pid < 0) set_error(result, "the namespaces of the job", "", "made (clone)", errno);
+    return pid;
+}
+
+void signal_inside(pid_t first, int signal, bool group)
+{
+    sigqueue(first, PASS_ON, (union sigval){ .sival_int = signal | (group ? TO_GROUP : 0) });
+}
