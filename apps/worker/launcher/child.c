@@ -73,6 +73,19 @@ static int exec_program(const struct order *order)
     }
 }
 
+bool open_files(const struct order *order, struct result *result)
+{
+    if (!open_as(STDIN_FILENO, "/dev/null", O_RDONLY))
+        set_error(result, "the file", "/dev/null", "opened", errno);
+    else if (!open_as(STDOUT_FILENO, order->out, O_WRONLY | O_APPEND | O_CREAT))
+        set_error(result, "the output file", order->out, "opened", errno);
+    else if (!open_as(STDERR_FILENO, order->err, O_WRONLY | O_APPEND | O_CREAT))
+        set_error(result, "the output file", order->err, "opened", errno);
+    else
+        return true;
+    return false;
+}
+
 /* In the new process, which shares our memory until it becomes the job: so the result needs no pipe. */
 static void become_job(const struct order *order, struct result *result)
 {
@@ -80,13 +93,8 @@ static void become_job(const struct order *order, struct result *result)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* Own session and group: no terminal, and a signal to its group reaches nobody else. */
     setsid();
-    if (!open_as(STDIN_FILENO, "/dev/null", O_RDONLY))
-        set_error(result, "the file", "/dev/null", "opened", errno);
-    else if (!open_as(STDOUT_FILENO, order->out, O_WRONLY | O_APPEND | O_CREAT))
-        set_error(result, "the output file", order->out, "opened", errno);
-    else if (!open_as(STDERR_FILENO, order->err, O_WRONLY | O_APPEND | O_CREAT))
-        set_error(result, "the output file", order->err, "opened", errno);
-    else if (chdir(order->directory) != 0)
+    if (!open_files(order, result)) return;
+    if (chdir(order->directory) != 0)
         set_error(result, "the working directory", order->directory, "entered", errno);
     else {
         const char *program = order->argv[0];
