@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import { createDataSource } from '#gateway/database/data-source.js';
 import { Database } from '#gateway/database/database.js';
 import { JobLifecycle, type NewJob } from '#gateway/jobs/job-lifecycle.js';
-import type { MovedJob } from '#gateway/jobs/job-row.js';
+import type { EffectiveSpec, MovedJob } from '#gateway/jobs/job-row.js';
 import type { Finished, Outcome } from '#shared/messages/messages.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 
@@ -177,8 +177,7 @@ describe('the life of a job in the database', () => {
   });
 
   it('a failed try goes back to the queue while tries are left', async () => {
-    const spec = { ...newJob().spec, retry: { tries: 2, backoff: 0 } };
-    const { id } = await submit({ spec });
+    const { id } = await submit(withRetry({ tries: 2, backoff: 0 }));
     await lifecycle.finish([report((await claimOne())!, failure)]);
     const second = await claimOne();
     expect(second).toMatchObject({ id, attempt: 2 });
@@ -187,8 +186,7 @@ describe('the life of a job in the database', () => {
   });
 
   it('a retried job waits for its backoff, then is staged', async () => {
-    const spec = { ...newJob().spec, retry: { tries: 2, backoff: 3600 } };
-    const { id } = await submit({ spec });
+    const { id } = await submit(withRetry({ tries: 2, backoff: 3600 }));
     await lifecycle.finish([report((await claimOne())!, failure)]);
     expect(await claimOne()).toBeUndefined();
     expect(await lifecycle.stage()).toEqual([]);
@@ -198,7 +196,7 @@ describe('the life of a job in the database', () => {
   });
 
   it('a lease that ran out gives the job back, and fails it when the allowance is used up', async () => {
-    const { id } = await submit({ losses: 1 });
+    const { id } = await submit(withRetry({ infrastructure: { ...INFRASTRUCTURE, tries: 1 } }));
     for (const expected of [{ state: 'queued' }, { state: 'failed', reason: 'worker_lost' }]) {
       await claimOne();
       expect(await lifecycle.reclaim()).toEqual([]);
@@ -209,7 +207,7 @@ describe('the life of a job in the database', () => {
   });
 
   it('a drain hands back without using up the allowance', async () => {
-    const { id } = await submit({ losses: 0 });
+    const { id } = await submit(withRetry({ infrastructure: { ...INFRASTRUCTURE, tries: 0 } }));
     await claimOne();
     const moved = await lifecycle.lose({ jobId: id, attempt: 1, workerId: 'w', cause: 'drain' });
     expect(moved).toMatchObject({ state: 'queued', losses_left: 0 });
@@ -282,6 +280,13 @@ const failure: Partial<Outcome> = {
   message: 'It failed.',
 };
 
+const INFRASTRUCTURE = { tries: 3, backoff: 0, backoffMax: 0 };
+const RETRY = { tries: 1, backoff: 0, backoffMax: 3600, jitter: 0, infrastructure: INFRASTRUCTURE };
+
+function withRetry(change: Partial<EffectiveSpec['retry']>): Partial<NewJob> {
+  return { spec: { ...newJob().spec, retry: { ...RETRY, ...change } } };
+}
+
 function newJob(): NewJob {
   return {
     id: randomUUID(),
@@ -292,14 +297,13 @@ function newJob(): NewJob {
     delay: 0,
     ttl: undefined,
     priority: 0,
-    losses: 3,
     spec: {
       command: ['/bin/true'],
       env: {},
       outputs: ['**'],
       limits: { wallTime: 60, killGrace: 5, output: 1e6 },
       onOutputLimit: 'cut',
-      retry: { tries: 1, backoff: 0 },
+      retry: RETRY,
     },
     inputs: [],
     labels: {},

@@ -22,8 +22,11 @@ export interface GatewayConfig {
   readonly heartbeat: number;
   /** Seconds between the rounds that compare tickets with jobs. */
   readonly reconcile: number;
-  /** How often a job is given to another worker after one was lost. */
+  /** How many lost workers and failed transfers a job is forgiven, where neither it nor its queue says. */
   readonly losses: number;
+  /** Seconds before the run after the second such failure, doubling up to the longest. */
+  readonly lossBackoff: number;
+  readonly lossBackoffMax: number;
   /** Seconds that a client may ask to be kept waiting at most. */
   readonly maxWait: number;
   /** Bytes of one file part, where the queue does not say. */
@@ -50,6 +53,8 @@ export const GATEWAY_DEFAULTS = {
   heartbeat: 5,
   reconcile: 2,
   losses: 5,
+  lossBackoff: 10,
+  lossBackoffMax: 300,
   maxWait: 300,
   maxUpload: 64 * 2 ** 30,
   adminKeyFile: undefined,
@@ -82,6 +87,8 @@ const variables = z.object({
   LABHAND_HEARTBEAT: seconds.default(GATEWAY_DEFAULTS.heartbeat),
   LABHAND_RECONCILE: seconds.default(GATEWAY_DEFAULTS.reconcile),
   LABHAND_LOSSES: wholeNumber(0, 1000).default(GATEWAY_DEFAULTS.losses),
+  LABHAND_LOSS_BACKOFF: seconds.default(GATEWAY_DEFAULTS.lossBackoff),
+  LABHAND_LOSS_BACKOFF_MAX: seconds.default(GATEWAY_DEFAULTS.lossBackoffMax),
   LABHAND_MAX_WAIT: seconds.default(GATEWAY_DEFAULTS.maxWait),
   LABHAND_MAX_UPLOAD: bytes.default(GATEWAY_DEFAULTS.maxUpload),
   LABHAND_ADMIN_KEY: z.string().optional(),
@@ -120,6 +127,8 @@ export function readGatewayConfig(environment: Environment): GatewayEnvironment 
       heartbeat: settings.LABHAND_HEARTBEAT,
       reconcile: settings.LABHAND_RECONCILE,
       losses: settings.LABHAND_LOSSES,
+      lossBackoff: settings.LABHAND_LOSS_BACKOFF,
+      lossBackoffMax: settings.LABHAND_LOSS_BACKOFF_MAX,
       maxWait: settings.LABHAND_MAX_WAIT,
       maxUpload: settings.LABHAND_MAX_UPLOAD,
       adminKey: settings.LABHAND_ADMIN_KEY,

@@ -145,8 +145,6 @@ export interface NewJob {
   /** Seconds from now; undefined for never. */
   readonly ttl: number | undefined;
   readonly priority: number;
-  /** How often a lost worker is forgiven. */
-  readonly losses: number;
   readonly spec: EffectiveSpec;
   readonly inputs: JobRow['inputs'];
   readonly labels: Readonly<Record<string, string>>;
@@ -265,6 +263,7 @@ export class JobLifecycle {
   }
 }
 
-function toRow({ spec, losses, ...job }: NewJob): Record<string, unknown> {
-  return { ...job, spec, tries_left: spec.retry.tries - 1, losses_left: losses };
+function toRow({ spec, ...job }: NewJob): Record<string, unknown> {
+  const { tries, infrastructure } = spec.retry;
+  return { ...job, spec, tries_left: tries - 1, losses_left: infrastructure.tries };
 }

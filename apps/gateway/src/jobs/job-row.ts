@@ -1,5 +1,5 @@
 import type { FailReason, JobState } from '#shared/job/job-state.js';
-import type { JobSpec } from '#shared/job/job-spec.js';
+import type { Isolation, JobSpec } from '#shared/job/job-spec.js';
 import type { AttemptLimits, InputFile, Outcome, StreamSummary, Usage } from '#shared/messages/messages.js';
 
 /** What runs: the submission with the queue's defaults worked in, as stored in `jobs.spec`. */
@@ -8,6 +8,8 @@ export interface EffectiveSpec {
   readonly env: Readonly<Record<string, string>>;
   readonly outputs: readonly string[];
   readonly limits: AttemptLimits;
+  /** Absent where nobody asked for a level. */
+  readonly isolation?: Isolation;
   readonly onOutputLimit: 'cut' | 'fail';
   readonly retry: { readonly tries: number; readonly backoff: number };
 }

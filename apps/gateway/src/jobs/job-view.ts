@@ -49,7 +49,7 @@ export const jobView = z.object({
   priority: z.int(),
   labels: z.record(z.string(), z.string()),
   command: z.array(z.string()),
-  limits: z.object({ wallTime: z.number(), killGrace: z.number(), output: z.number() }),
+  limits: attemptLimits,
   attempt: z.int().describe('How often it has been given to a worker'),
   createdAt: time,
   availableAt: time.optional().describe('Not before this time'),
@@ -69,6 +69,15 @@ export const jobView = z.object({
 export type JobView = z.infer<typeof jobView>;
 
 const TAIL_BYTES = 4096;
+
+export const canceledView = jobView.extend({
+  cancel: z
+    .enum(['canceled', 'requested', 'already_canceled'])
+    .describe(
+      '`canceled`: it will not run; `requested`: its worker ends it, after which it is final; `already_canceled`: it was over',
+    ),
+});
+export type CanceledView = z.infer<typeof canceledView>;
 
 /** The job, its latest attempt, and all of them where the reader asked for one job. */
 export type JobWithAttempts = JobRow & { last: AttemptRow | null; attempts?: AttemptRow[] };

@@ -84,11 +84,7 @@ export class Submissions {
         viewer.owner,
         request.headers.traceparent as string | undefined,
       );
-      await this.refuseWhenFull(received.queue);
-      const moved = await this.commit(job, received.hash, held);
-      this.metrics.jobsSubmitted.inc({ queue: job.queue });
-      await this.aftermath.of([moved]);
-      return { view: viewOf(moved), replayed: false };
+      return await this.enter(job, received.queue, received.hash, held);
     } catch (error) {
       if (received.files.length > 0) await this.removeUnlessCommitted(id);
       throw error;
@@ -96,10 +92,23 @@ export class Submissions {
   }
 
   /**
+   * Makes a row of a job whose files are stored.
+   * @param hash of the request that `held` is the key of
+   * @throws {Problem} 503 when the queue is full
+   */
+  async enter(job: NewJob, queue: Queue, hash: string, held?: HeldKey): Promise<Accepted> {
+    await this.refuseWhenFull(queue);
+    const moved = await this.commit(job, hash, held);
+    this.metrics.jobsSubmitted.inc({ queue: job.queue });
+    await this.aftermath.of([moved]);
+    return { view: viewOf(moved), replayed: false };
+  }
+
+  /**
    * A database that dies at a commit leaves open whether there is a job. Files of one that cannot be asked for are
    * left to the sweep of orphan files.
    */
-  private async removeUnlessCommitted(id: string): Promise<void> {
+  async removeUnlessCommitted(id: string): Promise<void> {
     try {
       if (await this.database.one('SELECT FROM jobs WHERE id = $1', [id])) return;
       await this.store.removeAll(jobPrefix(id));
@@ -153,8 +162,11 @@ export class Submissions {
       delay: spec.delay ?? 0,
       ttl: spec.ttl ?? queue.settings.ttl,
       priority: spec.priority,
-      losses: this.config.losses,
-      spec: effectiveSpec(spec, queue.settings, new Set(all)),
+      spec: effectiveSpec(spec, queue.settings, new Set(all), {
+        tries: this.config.losses,
+        backoff: this.config.lossBackoff,
+        backoffMax: this.config.lossBackoffMax,
+      }),
       inputs,
       labels: spec.labels ?? {},
       callback: spec.callback ?? null,

@@ -8,7 +8,12 @@ const faults = (value: unknown) =>
 test.each<[unknown, string[]]>([
   [{ comand: ['a'] }, ['comand: unknown field "comand"; did you mean "command"?']],
   [{ limits: { walltime: 3 } }, ['limits.walltime: unknown field "walltime"; did you mean "wallTime"?']],
-  [{ limits: { x: 3 } }, ['limits.x: unknown field "x"; known are wallTime, killGrace, output']],
+  [
+    { limits: { x: 3 } },
+    [
+      'limits.x: unknown field "x"; known are wallTime, idleTime, killGrace, output, cpu, memory, processes, openFiles, fileSize, disk, ioRead, ioWrite, network',
+    ],
+  ],
   [
     {
       inputs: [

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { FAIL_REASONS } from './job-state.js';
 import { parseBytes, parseDuration } from './units.js';
 import { pathClash, relativePathFault } from './relative-path.js';
 
@@ -61,7 +62,13 @@ const environment = z
   )
   .refine((env) => Object.keys(env).length <= 200, 'expected at most 200 variables');
 
-/** Limits of one attempt. */
+/** A limit of nothing would end every job, and 0 means "never" further down: limits are more than 0. */
+const more = (what: string) => [(value: number) => value > 0, `expected ${what} of more than 0`] as const;
+const someSeconds = seconds.refine(...more('a duration'));
+const someBytes = bytes.refine(...more('a size'));
+const some = z.int().min(1);
+
+/** Limits of one attempt. What is not named is limited by the queue's default, or not at all. */
 export const limits = z.strictObject({
   wallTime: seconds.optional().describe('Seconds an attempt may take; then TERM, the grace time, KILL'),
   killGrace: seconds.optional().describe('Seconds between TERM and KILL'),
@@ -80,6 +87,14 @@ const CALLBACK_STATES = ['queued', 'running', 'succeeded', 'failed', 'canceled']
 
 /** Exactly as an encoder writes it: receivers decode it with less patience than Node. */
 function isSigningSecret(text: string): boolean {
+export type LimitName = keyof Limits;
+export const LIMIT_NAMES = Object.keys(limits.shape) as [LimitName, ...LimitName[]];
+
+/** How far a job is kept from others, each level adding to the one before it. */
+export const ISOLATION_LEVELS = ['process', 'namespaces', 'cgroup'] as const;
+export type Isolation = (typeof ISOLATION_LEVELS)[number];
+
+const isolation = z.enum(ISOLATION_LEVELS);
   const encoded = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(text)?.[1];
   if (encoded === undefined || encoded.length > 88) return false;
   const key = Buffer.from(encoded, 'base64');
@@ -101,7 +116,13 @@ const callback = z.strictObject({
 });
 
 const retry = z.strictObject({
-  tries: z.int().min(1).max(100).optional().describe('How often the command may run at most'),
+  tries: tries.optional().describe('How often the command may run at most'),
+  on: z
+    .array(z.union([z.enum(RETRY_REASONS), z.int().min(1).max(255)]))
+    .min(1)
+    .max(100)
+    .optional()
+    .describe('Reasons and exit codes that are worth another try; by default every failure of the command'),
   backoff: seconds.optional().describe('Seconds before the second try; doubles with each further one'),
 });
 
@@ -112,6 +133,11 @@ export const jobSpec = z
     command: z
       .array(argument)
       .min(1)
+/** What can be tried again by the command's own tries: all that has a worker's verdict. */
+export const RETRY_REASONS = FAIL_REASONS.filter((it) => it !== 'worker_lost' && it !== 'expired');
+
+const tries = z.int().min(1).max(100);
+
       .max(10_000)
       .refine((command) => command[0] !== '', 'the program name is empty')
       .optional()
@@ -154,6 +180,7 @@ export const jobSpec = z
 /** A submission as checked, with defaults filled in. */
 export type JobSpec = z.output<typeof jobSpec>;
 /** A submission as a client writes it. */
+    isolation: isolation.optional().describe("At least this level; never less than the queue's"),
 export type JobSpecInput = z.input<typeof jobSpec>;
 
 export function clashSentence([first, second]: [string, string]): string {
@@ -172,7 +199,10 @@ export const queueSettings = z.strictObject({
   env: environment.optional(),
   outputs: z.array(z.string().min(1)).optional(),
   limits: limits.optional().describe('Defaults of jobs that name none'),
-  maxLimits: limits.optional().describe('What a job may ask for at most'),
+  maxLimits: limits
+    .optional()
+    .describe('What a job may ask for at most, and gets where nothing else is said'),
+  isolation: isolation.optional().describe('The level of every job; a job may ask for more'),
   onOutputLimit: z.enum(['cut', 'fail']).default('cut'),
   retry: retry.optional(),
   ttl: seconds.optional(),

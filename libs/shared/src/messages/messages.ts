@@ -23,12 +23,22 @@ export const claim = z.object({
   queue: queueName,
 });
 
-/** Limits as the worker gets them: all decided, no defaults left. Seconds and bytes. */
+/** Limits as the worker gets them: all decided, no defaults left; absent is not limited. Seconds and bytes. */
 export const attemptLimits = z.object({
   wallTime: z.number(),
   killGrace: z.number(),
   output: z.number(),
 });
+  idleTime: z.number().optional(),
+  cpu: z.number().optional().describe('Cores'),
+  memory: z.number().optional(),
+  processes: z.number().optional(),
+  openFiles: z.number().optional(),
+  fileSize: z.number().optional(),
+  disk: z.number().optional(),
+  ioRead: z.number().optional(),
+  ioWrite: z.number().optional(),
+  network: z.literal(false).optional(),
 export type AttemptLimits = z.infer<typeof attemptLimits>;
 
 export const inputFile = z.object({
@@ -51,7 +61,12 @@ export const claimedJob = z.object({
   outputs: z.array(z.string()),
   limits: attemptLimits,
   onOutputLimit: z.enum(['cut', 'fail']),
+  isolation: z
+    .enum(ISOLATION_LEVELS)
+    .optional()
+    .describe('Absent where nobody asked: `process`, as far as the host gives it'),
   filesToken: z.string().describe("Opens this attempt's files at the gateway, and no others"),
+  keepFullOutput: z.boolean().optional().describe('What is beyond limits.output goes into the archive'),
   traceparent: z.string().optional(),
 });
 export type ClaimedJob = z.infer<typeof claimedJob>;
@@ -87,6 +102,11 @@ export const outcome = z
     signal: z.string().optional(),
     startedAt: z.iso.datetime(),
     finishedAt: z.iso.datetime(),
+    limit: z.enum(LIMIT_NAMES).optional().describe('Which limit ended it'),
+    infrastructure: z
+      .boolean()
+      .optional()
+      .describe('The failure lies around the command and uses up none of its tries'),
     usage,
     stdout: streamSummary,
     stderr: streamSummary,
@@ -120,7 +140,12 @@ export const register = z.object({
   queues: z
     .record(queueName, z.object({ slots: z.int().min(1), settings: queueSettings.optional() }))
     .describe('What it serves; a queue that does not exist yet is made'),
-  capabilities: z.record(z.string(), z.union([z.boolean(), z.string()])),
+  capabilities: z
+    .record(z.string(), z.union([z.boolean(), z.string()]))
+    .describe(
+      '`enforces`: words of libs/shared/src/job/requirements.ts with spaces between them; the rest is for people',
+    ),
+  image: z.string().max(500).optional().describe('What it runs in, kept with each of its attempts'),
 });
 export const registerReply = z.object({ heartbeatSeconds: z.number(), leaseSeconds: z.number() });
 
