@@ -1,5 +1,7 @@
 #include "child.h"
 
+#include "namespaces.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,13 +14,6 @@
 
 /* Where glibc's execvp looks when there is no PATH. */
 #define DEFAULT_PATH "/bin:/usr/bin"
-
-static bool open_as(int fd, const char *path, int flags)
-{
-    int got = open(path, flags | O_CLOEXEC | O_NOCTTY, 0600);
-    /* dup2 leaves O_CLOEXEC behind; every other descriptor of ours has it, so the job inherits these three alone. */
-    return got >= 0 && dup2(got, fd) >= 0;
-}
 
 static bool is_text(const char *path)
 {
@@ -73,17 +68,33 @@ static int exec_program(const struct order *order)
     }
 }
 
-bool open_files(const struct order *order, struct result *result)
+bool open_files(const struct order *order, int files[3], struct result *result)
 {
-    if (!open_as(STDIN_FILENO, "/dev/null", O_RDONLY))
-        set_error(result, "the file", "/dev/null", "opened", errno);
-    else if (!open_as(STDOUT_FILENO, order->out, O_WRONLY | O_APPEND | O_CREAT))
-        set_error(result, "the output file", order->out, "opened", errno);
-    else if (!open_as(STDERR_FILENO, order->err, O_WRONLY | O_APPEND | O_CREAT))
-        set_error(result, "the output file", order->err, "opened", errno);
-    else
-        return true;
-    return false;
+    const char *const paths[] = { "/dev/null", order->out, order->err };
+    for (int i = 0; i < 3; i++) {
+        int flags = i == STDIN_FILENO ? O_RDONLY : O_WRONLY | O_APPEND | O_CREAT;
+        files[i] = open(paths[i], flags | O_CLOEXEC | O_NOCTTY, 0600);
+        if (files[i] >= 0) continue;
+        set_error(result, i == STDIN_FILENO ? "the file" : "the output file", paths[i], "opened", errno);
+        return false;
+    }
+    return true;
+}
+
+void use_files(const int files[3])
+{
+    /* dup2 leaves O_CLOEXEC behind; every other descriptor of ours has it, so the job inherits these three alone. */
+    for (int i = 0; i < 3; i++) dup2(files[i], i);
+}
+
+/* The first process in namespaces has the files already: their folders are hidden by now. */
+static bool take_files(const struct order *order, struct result *result)
+{
+    int files[3];
+    if (order->isolation >= ISOLATION_NAMESPACES) return true;
+    if (!open_files(order, files, result)) return false;
+    use_files(files);
+    return true;
 }
 
 /* In the new process, which shares our memory until it becomes the job: so the result needs no pipe. */
@@ -93,10 +104,10 @@ static void become_job(const struct order *order, struct result *result)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* Own session and group: no terminal, and a signal to its group reaches nobody else. */
     setsid();
-    if (!open_files(order, result)) return;
+    if (!take_files(order, result)) return;
     if (chdir(order->directory) != 0)
         set_error(result, "the working directory", order->directory, "entered", errno);
-    else {
+    else if (order->isolation < ISOLATION_NAMESPACES || give_up_capabilities(result)) {
         const char *program = order->argv[0];
         sigset_t none;
         sigemptyset(&none);

@@ -7,8 +7,10 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Makes the job's input and outputs those of this process. False: the reason is in the result. */
-bool open_files(const struct order *order, struct result *result);
+/* Opens the job's input and outputs, close-on-exec. False: the reason is in the result, and some may be open. */
+bool open_files(const struct order *order, int files[3], struct result *result);
+/* Makes them those of this process. */
+void use_files(const int files[3]);
 
 /* Starts the job's main process. Returns its number, or -1 with the reason in the result. */
 pid_t start_child(const struct order *order, struct result *result);

@@ -21,7 +21,7 @@
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
 #endif
-enum { TREE_CLONE = 1, MOVE_FROM_FD = 4, WHOLE_TREE = 0x8000, ATTR_READ_ONLY = 1, ATTR_NO_SETUID = 2, ATTR_NO_DEVICES = 4 };
+enum { TREE_CLONE = 1, MOVE_FROM_FD = 4, MOVE_TO_LINKED = 16, WHOLE_TREE = 0x8000, ATTR_READ_ONLY = 1, ATTR_NO_SETUID = 2, ATTR_NO_DEVICES = 4 };
 struct attributes {
     uint64_t set, clear, propagation, user_namespace;
 };
@@ -49,7 +49,7 @@ static int copy_mount(const char *path)
 
 static bool attach(int mount, const char *path)
 {
-    bool attached = mount >= 0 && syscall(SYS_move_mount, mount, "", AT_FDCWD, path, MOVE_FROM_FD) == 0;
+    bool attached = mount >= 0 && syscall(SYS_move_mount, mount, "", AT_FDCWD, path, MOVE_FROM_FD | MOVE_TO_LINKED) == 0;
     int error = errno;
     if (mount >= 0) close(mount);
     errno = error;
@@ -100,8 +100,7 @@ static bool fill_tmpfs(struct result *result)
         { "/dev/dev/ptmx", "pts/ptmx" },
     };
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
-        /* Our umask hides what the job's user needs. */
-        if (mkdir(folders[i].path, 0700) != 0 || chmod(folders[i].path, folders[i].mode) != 0)
+        if (mkdir(folders[i].path, folders[i].mode) != 0)
             return fail(result, "the folder", folders[i].path, "made");
     for (size_t i = 0; i < sizeof links / sizeof *links; i++)
         if (symlink(links[i].target, links[i].path) != 0) return fail(result, "the link", links[i].path, "made");
@@ -214,7 +213,7 @@ static bool put_back(const struct order *order, const struct kept *kept, struct 
     return true;
 }
 
-bool make_view(const struct order *order, struct result *result)
+static bool mount_all(const struct order *order, struct result *result)
 {
     struct kept kept;
     /* Nothing of ours shows outside, and nothing that is mounted outside meanwhile shows here. */
@@ -229,4 +228,13 @@ bool make_view(const struct order *order, struct result *result)
     if (mount("proc", "/proc", "proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) != 0)
         return fail(result, "the processes in", "/proc", "mounted (mount)");
     return true;
+}
+
+bool make_view(const struct order *order, struct result *result)
+{
+    /* The job's user may be another one, and needs its way through what covers. */
+    mode_t mask = umask(0);
+    bool made = mount_all(order, result);
+    umask(mask);
+    return made;
 }

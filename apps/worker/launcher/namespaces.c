@@ -30,6 +30,15 @@ static bool may_make_namespaces(void)
     return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & 1U << CAP_SYS_ADMIN) != 0;
 }
 
+bool give_up_capabilities(struct result *result)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+    if (syscall(SYS_capset, &header, none) == 0) return true;
+    set_error(result, "the capabilities of", "the job", "given up (capset)", errno);
+    return false;
+}
+
 static bool write_to(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -106,24 +115,34 @@ static _Noreturn void attend(pid_t main, struct inside *inside)
     _exit(0);
 }
 
-static _Noreturn void be_first(const struct order *order, struct inside *inside, int go)
+/* What the first process begins with. */
+struct start {
+    const struct order *order;
+    struct inside *inside;
+    int files[3];
+};
+
+static _Noreturn void be_first(const struct start *start, int go)
 {
+    const struct order *order = start->order;
+    struct result *result = &start->inside->result;
     char byte;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setsid();
     /* Until the supervisor has mapped our users; or it died. */
     if (go >= 0 && read(go, &byte, 1) != 1) _exit(1);
     prctl(PR_SET_DUMPABLE, 0);
-    /* Before the folders of these files are hidden; and so nothing here holds the launcher's own channels. */
-    if (!open_files(order, &inside->result)) _exit(1);
-    if (order->network_off && !raise_loopback(&inside->result)) _exit(1);
-    if (!make_view(order, &inside->result)) _exit(1);
-    pid_t main = start_child(order, &inside->result);
+    /* So nothing here holds the launcher's own channels. */
+    use_files(start->files);
+    if (order->network_off && !raise_loopback(result)) _exit(1);
+    if (!make_view(order, result)) _exit(1);
+    pid_t main = start_child(order, result);
     if (main < 0) _exit(1);
-    attend(main, inside);
+    attend(main, start->inside);
 }
 
-static pid_t start_mapped(const struct order *order, struct inside *inside, int namespaces, struct result *result)
+/* As one who may not make them: a namespace of users comes with the others, and gives the right to. */
+static pid_t start_mapped(const struct start *start, int namespaces, struct result *result)
 {
     int go[2];
     if (pipe2(go, O_CLOEXEC) != 0) {
@@ -136,12 +155,12 @@ static pid_t start_mapped(const struct order *order, struct inside *inside, int 
     int error = errno;
     if (pid == 0) {
         close(go[1]);
-        be_first(order, inside, go[0]);
+        be_first(start, go[0]);
     }
     close(go[0]);
     if (pid < 0) {
-        set_error(result, "the namespaces of the job, with one of users,", "", "made (clone)", error);
-    } else if (!map_users(pid, order->uid, result) || write(go[1], "", 1) != 1) {
+        set_error(result, "the namespaces of the job, one of users among them,", "", "made (clone)", error);
+    } else if (!map_users(pid, start->order->uid, result) || write(go[1], "", 1) != 1) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         pid = -1;
@@ -151,19 +170,30 @@ static pid_t start_mapped(const struct order *order, struct inside *inside, int 
     return pid;
 }
 
+static pid_t start_first(const struct start *start, struct result *result)
+{
+    int namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
+    if (start->order->network_off) namespaces |= CLONE_NEWNET;
+    if (!may_make_namespaces()) return start_mapped(start, namespaces, result);
+    pid_t pid = fork_into(namespaces);
+    if (pid == 0) be_first(start, -1);
+    if (pid < 0) set_error(result, "the namespaces of the job", "", "made (clone)", errno);
+    return pid;
+}
+
 pid_t start_in_namespaces(const struct order *order, struct inside **inside, struct result *result)
 {
-    struct inside *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) {
+    struct start start = { .order = order };
+    start.inside = mmap(NULL, sizeof *start.inside, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (start.inside == MAP_FAILED) {
         set_error(result, "memory for", "the job's namespaces", "shared (mmap)", errno);
         return -1;
     }
-    *inside = shared;
-    int namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (order->network_off ? CLONE_NEWNET : 0);
-    if (!may_make_namespaces()) return start_mapped(order, shared, namespaces, result);
-    pid_t pid = fork_into(namespaces);
-    if (pid == 0) be_first(order, shared, -1);
-    if (pid < 0) set_error(result, "the namespaces of the job", "", "made (clone)", errno);
+    *inside = start.inside;
+    /* Here: what is open for writing in its own namespace could not be made read-only there. */
+    if (!open_files(order, start.files, result)) return -1;
+    pid_t pid = start_first(&start, result);
+    for (int i = 0; i < 3; i++) close(start.files[i]);
     return pid;
 }
 

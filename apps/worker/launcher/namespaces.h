@@ -4,6 +4,7 @@
 #include "order.h"
 #include "result.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* What a supervisor shares with the first process of its job's namespaces, in memory of both. */
@@ -20,6 +21,12 @@ struct inside {
  * which ends everything in there. -1: the reason is in the result.
  */
 pid_t start_in_namespaces(const struct order *order, struct inside **inside, struct result *result);
+
+/*
+ * In the job's main process. Root itself would undo its namespaces with them; under PR_SET_NO_NEW_PRIVS no program that
+ * root starts gets them back.
+ */
+bool give_up_capabilities(struct result *result);
 
 /* A signal to the job's main process, or to its group. */
 void signal_inside(pid_t first, int signal, bool group);

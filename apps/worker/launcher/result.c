@@ -68,6 +68,12 @@ void set_error(struct result *result, const char *what, const char *name, const 
              error_name(error, buffer, sizeof buffer));
 }
 
+void take_error(struct result *result, const struct result *from)
+{
+    result->cause = "spawn_error";
+    memcpy(result->error, from->error, sizeof result->error);
+}
+
 /* As the inside of a JSON string, cut to size. */
 static void escape(char *to, size_t size, const char *from)
 {

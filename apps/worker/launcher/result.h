@@ -27,6 +27,8 @@ void begin_result(struct result *result);
 void add_usage(struct result *result, const struct rusage *usage);
 /* "<what> <name> could not be <done>: <ERRNO>" */
 void set_error(struct result *result, const char *what, const char *name, const char *done, int error);
+/* The one that was set in another process. */
+void take_error(struct result *result, const struct result *from);
 
 /* Writes the record, then the answer: who lost the answer finds the record. */
 void report_ended(const char *id, const char *record, const struct result *result, bool answer);

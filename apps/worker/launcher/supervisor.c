@@ -1,6 +1,7 @@
 #include "supervisor.h"
 
 #include "child.h"
+#include "namespaces.h"
 #include "result.h"
 #include "tree.h"
 
@@ -21,7 +22,8 @@ enum { LAUNCHER_DIED = SIGHUP };
 struct run {
     const struct order *order;
     struct result result;
-    pid_t main;
+    pid_t main;            /* or, with namespaces, the first process in them, which ends with the job */
+    struct inside *inside; /* of the namespaces; NULL: none */
     bool main_ended;
     bool asked;     /* TERM was sent, or KILL is due */
     double kill_at; /* what is left then is killed */
@@ -35,6 +37,7 @@ static void ask(struct run *run, const char *cause, double grace)
 {
     if (!run->asked && !run->main_ended) run->result.cause = cause;
     run->asked = true;
+    if (run->inside) run->inside->asked = true;
     if (now() + grace < run->kill_at) run->kill_at = now() + grace;
 }
 
@@ -52,8 +55,12 @@ static void note_death(struct run *run, pid_t pid, int status, const struct rusa
     add_usage(&run->result, usage);
     if (pid != run->main) return;
     run->main_ended = true;
+    if (run->inside && run->inside->result.error[0]) {
+        take_error(&run->result, &run->inside->result);
+        return;
+    }
     run->result.ran = true;
-    run->result.status = status;
+    run->result.status = run->inside && run->inside->ran ? run->inside->status : status;
     run->wall_end = NEVER;
     /* A job that ended by itself leaves nothing; one that was asked to end has its grace time to the last process. */
     if (!run->asked) run->kill_at = 0;
@@ -144,7 +151,8 @@ _Noreturn void supervise(const struct order *order, pid_t launcher)
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 
     begin_result(&run.result);
-    run.main = start_child(order, &run.result);
+    if (order->isolation < ISOLATION_NAMESPACES) run.main = start_child(order, &run.result);
+    else run.main = start_in_namespaces(order, &run.inside, &run.result);
     if (run.main > 0) {
         if (order->wall_time > 0) run.wall_end = run.result.started_at + order->wall_time;
         watch(&run);
