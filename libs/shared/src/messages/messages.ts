@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { FAIL_REASONS, FINAL_STATES, JOB_STATES } from '../job/job-state.js';
-import { queueName, queueSettings } from '../job/job-spec.js';
+import { ISOLATION_LEVELS, LIMIT_NAMES, queueName, queueSettings } from '../job/job-spec.js';
 
 /**
  * Every message between gateway and worker: its name (the AMQP `type` property and the Nest pattern) and its
@@ -28,7 +28,6 @@ export const attemptLimits = z.object({
   wallTime: z.number(),
   killGrace: z.number(),
   output: z.number(),
-});
   idleTime: z.number().optional(),
   cpu: z.number().optional().describe('Cores'),
   memory: z.number().optional(),
@@ -39,6 +38,7 @@ export const attemptLimits = z.object({
   ioRead: z.number().optional(),
   ioWrite: z.number().optional(),
   network: z.literal(false).optional(),
+});
 export type AttemptLimits = z.infer<typeof attemptLimits>;
 
 export const inputFile = z.object({
@@ -60,13 +60,13 @@ export const claimedJob = z.object({
   inputs: z.array(inputFile),
   outputs: z.array(z.string()),
   limits: attemptLimits,
-  onOutputLimit: z.enum(['cut', 'fail']),
   isolation: z
     .enum(ISOLATION_LEVELS)
     .optional()
     .describe('Absent where nobody asked: `process`, as far as the host gives it'),
-  filesToken: z.string().describe("Opens this attempt's files at the gateway, and no others"),
+  onOutputLimit: z.enum(['cut', 'fail']),
   keepFullOutput: z.boolean().optional().describe('What is beyond limits.output goes into the archive'),
+  filesToken: z.string().describe("Opens this attempt's files at the gateway, and no others"),
   traceparent: z.string().optional(),
 });
 export type ClaimedJob = z.infer<typeof claimedJob>;
@@ -79,6 +79,10 @@ export const usage = z.object({
   maxMemoryBytes: z.number().optional(),
   inputBytes: z.number().optional(),
   outputBytes: z.number().optional(),
+  readBytes: z.number().optional().describe('Read from disks'),
+  writtenBytes: z.number().optional().describe('Written to disks'),
+  maxProcesses: z.number().optional().describe('Processes at once'),
+  pausedSeconds: z.number().optional(),
 });
 export type Usage = z.infer<typeof usage>;
 
@@ -97,16 +101,16 @@ export const outcome = z
   .object({
     state: z.enum(FINAL_STATES),
     reason: z.enum(FAIL_REASONS).optional(),
-    message: z.string().max(4000).optional().describe('A sentence for people'),
-    exitCode: z.int().optional(),
-    signal: z.string().optional(),
-    startedAt: z.iso.datetime(),
-    finishedAt: z.iso.datetime(),
     limit: z.enum(LIMIT_NAMES).optional().describe('Which limit ended it'),
     infrastructure: z
       .boolean()
       .optional()
       .describe('The failure lies around the command and uses up none of its tries'),
+    message: z.string().max(4000).optional().describe('A sentence for people'),
+    exitCode: z.int().optional(),
+    signal: z.string().optional(),
+    startedAt: z.iso.datetime(),
+    finishedAt: z.iso.datetime(),
     usage,
     stdout: streamSummary,
     stderr: streamSummary,
@@ -136,6 +140,7 @@ export const register = z.object({
   workerId,
   host: z.string(),
   version: z.string(),
+  image: z.string().max(500).optional().describe('What it runs in, kept with each of its attempts'),
   startedAt: z.iso.datetime(),
   queues: z
     .record(queueName, z.object({ slots: z.int().min(1), settings: queueSettings.optional() }))
@@ -145,7 +150,6 @@ export const register = z.object({
     .describe(
       '`enforces`: words of libs/shared/src/job/requirements.ts with spaces between them; the rest is for people',
     ),
-  image: z.string().max(500).optional().describe('What it runs in, kept with each of its attempts'),
 });
 export const registerReply = z.object({ heartbeatSeconds: z.number(), leaseSeconds: z.number() });
 
