@@ -11,7 +11,23 @@ export interface EffectiveSpec {
   /** Absent where nobody asked for a level. */
   readonly isolation?: Isolation;
   readonly onOutputLimit: 'cut' | 'fail';
-  readonly retry: { readonly tries: number; readonly backoff: number };
+  readonly retry: Retry;
+}
+
+/** Pauses in seconds; `jitter` is the part of a pause that chance may take away. */
+interface Retry extends Pauses {
+  readonly tries: number;
+  /** Reasons and exit codes; absent for every failure of the command. */
+  readonly on?: readonly (string | number)[];
+  readonly jitter: number;
+  /** `tries`: how many failures around the command are forgiven. */
+  readonly infrastructure: Pauses & { readonly tries: number };
+}
+
+/** The first pause, which doubles, and the longest one. */
+interface Pauses {
+  readonly backoff: number;
+  readonly backoffMax: number;
 }
 
 /** An input as the row keeps it; `index` names its blob when it came as a file part. */
@@ -39,6 +55,8 @@ export interface JobRow {
   started_at: Date | null;
   finished_at: Date | null;
   cancel_requested_at: Date | null;
+  /** The attempt that is to be paused. */
+  pause_attempt: number | null;
   worker_id: string | null;
   claim_id: string | null;
   lease_expires_at: Date | null;

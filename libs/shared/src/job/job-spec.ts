@@ -70,11 +70,31 @@ const some = z.int().min(1);
 
 /** Limits of one attempt. What is not named is limited by the queue's default, or not at all. */
 export const limits = z.strictObject({
-  wallTime: seconds.optional().describe('Seconds an attempt may take; then TERM, the grace time, KILL'),
+  wallTime: someSeconds
+    .optional()
+    .describe('Seconds an attempt may take, pauses not counted; then TERM, the grace time, KILL'),
+  idleTime: someSeconds.optional().describe('Seconds without any output after which an attempt is ended'),
   killGrace: seconds.optional().describe('Seconds between TERM and KILL'),
   output: bytes.optional().describe('Bytes of stdout and of stderr that are kept, each'),
+  cpu: z.number().positive().max(100_000).optional().describe('Cores, such as 2 or 0.5'),
+  memory: someBytes.optional().describe('Bytes of memory'),
+  processes: some.optional().describe('Processes and threads at once'),
+  openFiles: some.optional().describe('Open files of each process'),
+  fileSize: someBytes.optional().describe('Bytes of the largest file that it may write'),
+  disk: someBytes.optional().describe('Bytes in its workspace'),
+  ioRead: someBytes.optional().describe('Bytes a second read from disks'),
+  ioWrite: someBytes.optional().describe('Bytes a second written to disks'),
+  network: z.boolean().optional().describe('false: no network'),
 });
 export type Limits = z.infer<typeof limits>;
+export type LimitName = keyof Limits;
+export const LIMIT_NAMES = Object.keys(limits.shape) as [LimitName, ...LimitName[]];
+
+/** How far a job is kept from others, each level adding to the one before it. */
+export const ISOLATION_LEVELS = ['process', 'namespaces', 'cgroup'] as const;
+export type Isolation = (typeof ISOLATION_LEVELS)[number];
+
+const isolation = z.enum(ISOLATION_LEVELS);
 
 /** An input given inside the JSON; larger ones are file parts or archives of a multipart submission. */
 const inlineInput = z.strictObject({
@@ -87,14 +107,6 @@ const CALLBACK_STATES = ['queued', 'running', 'succeeded', 'failed', 'canceled']
 
 /** Exactly as an encoder writes it: receivers decode it with less patience than Node. */
 function isSigningSecret(text: string): boolean {
-export type LimitName = keyof Limits;
-export const LIMIT_NAMES = Object.keys(limits.shape) as [LimitName, ...LimitName[]];
-
-/** How far a job is kept from others, each level adding to the one before it. */
-export const ISOLATION_LEVELS = ['process', 'namespaces', 'cgroup'] as const;
-export type Isolation = (typeof ISOLATION_LEVELS)[number];
-
-const isolation = z.enum(ISOLATION_LEVELS);
   const encoded = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(text)?.[1];
   if (encoded === undefined || encoded.length > 88) return false;
   const key = Buffer.from(encoded, 'base64');
@@ -115,6 +127,11 @@ const callback = z.strictObject({
     .describe("Signs this job's callbacks instead of the server's own secret; never shown again"),
 });
 
+/** What can be tried again by the command's own tries: all that has a worker's verdict. */
+export const RETRY_REASONS = FAIL_REASONS.filter((it) => it !== 'worker_lost' && it !== 'expired');
+
+const tries = z.int().min(1).max(100);
+
 const retry = z.strictObject({
   tries: tries.optional().describe('How often the command may run at most'),
   on: z
@@ -124,6 +141,23 @@ const retry = z.strictObject({
     .optional()
     .describe('Reasons and exit codes that are worth another try; by default every failure of the command'),
   backoff: seconds.optional().describe('Seconds before the second try; doubles with each further one'),
+  backoffMax: seconds.optional().describe('Seconds between two tries at most'),
+  jitter: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe('By which part at most a pause is shortened at random, lest many come back together'),
+  infrastructure: z
+    .strictObject({
+      tries: z.int().min(0).max(1000).optional().describe('How many such failures are forgiven'),
+      backoff: seconds
+        .optional()
+        .describe('Seconds before the run after the second one; the first is made good at once'),
+      backoffMax: seconds.optional(),
+    })
+    .optional()
+    .describe("Lost workers and failed transfers of files: not the command's fault, and none of its tries"),
 });
 
 export const jobSpec = z
@@ -133,11 +167,6 @@ export const jobSpec = z
     command: z
       .array(argument)
       .min(1)
-/** What can be tried again by the command's own tries: all that has a worker's verdict. */
-export const RETRY_REASONS = FAIL_REASONS.filter((it) => it !== 'worker_lost' && it !== 'expired');
-
-const tries = z.int().min(1).max(100);
-
       .max(10_000)
       .refine((command) => command[0] !== '', 'the program name is empty')
       .optional()
@@ -151,6 +180,7 @@ const tries = z.int().min(1).max(100);
       .optional()
       .describe('Globs of the new or changed files to keep; by default all'),
     limits: limits.optional(),
+    isolation: isolation.optional().describe("At least this level; never less than the queue's"),
     priority: z
       .int()
       .min(-100)
@@ -180,7 +210,6 @@ const tries = z.int().min(1).max(100);
 /** A submission as checked, with defaults filled in. */
 export type JobSpec = z.output<typeof jobSpec>;
 /** A submission as a client writes it. */
-    isolation: isolation.optional().describe("At least this level; never less than the queue's"),
 export type JobSpecInput = z.input<typeof jobSpec>;
 
 export function clashSentence([first, second]: [string, string]): string {
