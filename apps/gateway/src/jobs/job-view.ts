@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { JOB_STATES } from '#shared/job/job-state.js';
-import type { StreamSummary } from '#shared/messages/messages.js';
+import { isFinal, JOB_STATES } from '#shared/job/job-state.js';
+import { attemptLimits, type StreamSummary } from '#shared/messages/messages.js';
 import type { AttemptRow, JobRow } from './job-row.js';
 
 /** A job as clients see it. The schema is the OpenAPI document and the type; the function below fills it. */
@@ -57,6 +57,8 @@ export const jobView = z.object({
   startedAt: time.optional(),
   finishedAt: time.optional(),
   cancelRequestedAt: time.optional(),
+  pauseRequested: z.literal(true).optional().describe('It is to be paused; it is when its state says so'),
+  rerunOf: z.uuid().optional().describe('The job that it repeats'),
   worker: z.string().optional(),
   ...ending,
   progress: z.object({ percent: z.number(), message: z.string().optional() }).optional(),
@@ -68,8 +70,6 @@ export const jobView = z.object({
 });
 export type JobView = z.infer<typeof jobView>;
 
-const TAIL_BYTES = 4096;
-
 export const canceledView = jobView.extend({
   cancel: z
     .enum(['canceled', 'requested', 'already_canceled'])
@@ -78,6 +78,8 @@ export const canceledView = jobView.extend({
     ),
 });
 export type CanceledView = z.infer<typeof canceledView>;
+
+const TAIL_BYTES = 4096;
 
 /** The job, its latest attempt, and all of them where the reader asked for one job. */
 export type JobWithAttempts = JobRow & { last: AttemptRow | null; attempts?: AttemptRow[] };
@@ -104,6 +106,8 @@ export function toJobView(job: JobWithAttempts): JobView {
     startedAt: job.attempt > 0 ? iso(job.started_at) : null,
     finishedAt: iso(job.finished_at),
     cancelRequestedAt: iso(job.cancel_requested_at),
+    pauseRequested: job.pause_attempt === job.attempt && !isFinal(job.state) ? true : null,
+    rerunOf: job.rerun_of,
     worker: job.worker_id ?? last?.worker_id,
     exitCode: last?.exit_code,
     signal: last?.signal,
