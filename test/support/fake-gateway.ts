@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { BehaviorSubject, filter, firstValueFrom, map } from 'rxjs';
-import { CLAIMS_QUEUE, LIVE_QUEUE, REPORTS_QUEUE } from '#shared/amqp/topology.js';
+import { CLAIMS_QUEUE, HEARTBEATS_QUEUE, LIVE_QUEUE, REPORTS_QUEUE } from '#shared/amqp/topology.js';
 import { ChannelClient } from '#shared/channel/channel-client.js';
 import { InProcessBroker } from '#shared/channel/in-process-broker.js';
 import type {
@@ -65,7 +65,12 @@ export class FakeGateway {
     this.http.listen(0, '127.0.0.1');
     await once(this.http, 'listening');
     await this.broker.connect();
-    this.closeServer = await serveFakeGateway(this, this.broker, [CLAIMS_QUEUE, REPORTS_QUEUE, LIVE_QUEUE]);
+    this.closeServer = await serveFakeGateway(this, this.broker, [
+      CLAIMS_QUEUE,
+      REPORTS_QUEUE,
+      HEARTBEATS_QUEUE,
+      LIVE_QUEUE,
+    ]);
   }
 
   async close(): Promise<void> {

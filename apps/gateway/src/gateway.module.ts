@@ -22,6 +22,7 @@ import { Leases } from './dispatch/leases.js';
 import { Reports } from './dispatch/reports.js';
 import { Tickets } from './dispatch/tickets.js';
 import { JobEvents } from './events/job-events.js';
+import { Wakeups } from './events/wakeups.js';
 import { AttemptFilesController } from './files/attempt-files.controller.js';
 import { AttemptGate } from './files/attempt-gate.js';
 import { AttemptTokens } from './files/attempt-token.js';
@@ -43,6 +44,7 @@ import { JobLifecycle } from './jobs/job-lifecycle.js';
 import { JobQueries } from './jobs/job-queries.js';
 import { JobWaiting } from './jobs/job-waiting.js';
 import { JobsController } from './jobs/jobs.controller.js';
+import { Reruns } from './jobs/reruns.js';
 import { Submissions } from './jobs/submissions.js';
 import { JobLogs } from './logs/job-logs.js';
 import { LiveLogs } from './logs/live-logs.js';
@@ -104,6 +106,7 @@ export class GatewayModule {
         JobWaiting,
         JobControl,
         Submissions,
+        Reruns,
         Idempotency,
         // queues, workers
         Queues,
@@ -126,6 +129,7 @@ export class GatewayModule {
         { provide: JobFilesSource, useClass: JobOutputs },
         // events, logs
         JobEvents,
+        Wakeups,
         LiveLogs,
         JobLogs,
         // callbacks

@@ -3,7 +3,13 @@ import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
-import { CLAIMS_QUEUE, EVENTS_EXCHANGE, LIVE_QUEUE, REPORTS_QUEUE } from '#shared/amqp/topology.js';
+import {
+  CLAIMS_QUEUE,
+  EVENTS_EXCHANGE,
+  HEARTBEATS_QUEUE,
+  LIVE_QUEUE,
+  REPORTS_QUEUE,
+} from '#shared/amqp/topology.js';
 import type { Broker } from '#shared/channel/broker.js';
 import { FINAL_STATES } from '#shared/job/job-state.js';
 import { ChannelServer, type Subscription } from '#shared/channel/channel-server.js';
@@ -22,11 +28,14 @@ import { VERSION } from '#shared/version.js';
 
 /** Messages of one kind that a gateway works on at once. */
 const AT_ONCE = 256;
+/** Log chunks are large: what a gateway holds of them in memory is this times 64 KiB. */
+const LIVE_AT_ONCE = 32;
 
 const SUBSCRIPTIONS: readonly Subscription[] = [
   { name: 'claims', source: { queue: CLAIMS_QUEUE }, consumers: 1, prefetch: AT_ONCE },
   { name: 'reports', source: { queue: REPORTS_QUEUE }, consumers: 1, prefetch: AT_ONCE },
-  { name: 'live', source: { queue: LIVE_QUEUE }, consumers: 1, prefetch: AT_ONCE },
+  { name: 'heartbeats', source: { queue: HEARTBEATS_QUEUE }, consumers: 1, prefetch: AT_ONCE },
+  { name: 'live', source: { queue: LIVE_QUEUE }, consumers: 1, prefetch: LIVE_AT_ONCE },
   {
     name: 'events',
     // Only an end is waited for.

@@ -9,6 +9,7 @@ import type {
   JobEvent,
   LogChunk,
   Lost,
+  Paused,
   Progress,
   RecordedReply,
   Register,
@@ -57,6 +58,16 @@ export class DispatchController {
   @EventPattern<string>('heartbeat')
   async heartbeat(@Payload() heartbeat: Heartbeat): Promise<void> {
     await Promise.all([this.leases.renew(heartbeat), this.workers.heard(heartbeat)]);
+  }
+
+  @EventPattern<string>('paused')
+  paused(@Payload() word: Paused): Promise<void> {
+    return this.leases.confirm('pause', word);
+  }
+
+  @EventPattern<string>('resumed')
+  resumed(@Payload() word: Paused): Promise<void> {
+    return this.leases.confirm('resume', word);
   }
 
   @EventPattern<string>('logs')

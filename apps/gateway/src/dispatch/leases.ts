@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { BROKER, type Broker } from '#shared/channel/broker.js';
 import { ChannelClient } from '#shared/channel/channel-client.js';
-import type { Heartbeat } from '#shared/messages/messages.js';
+import type { Heartbeat, Paused } from '#shared/messages/messages.js';
 import type { Subscription } from 'rxjs';
 import { Database } from '../database/database.js';
 import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
@@ -15,9 +15,10 @@ const RENEW = `
     WHERE j.worker_id = $1 AND j.lease_expires_at IS NOT NULL ORDER BY j.id FOR UPDATE OF j
   ), renewed AS (
     UPDATE jobs SET lease_expires_at = now() + make_interval(secs => $4) FROM locked WHERE jobs.id = locked.id
-    RETURNING jobs.id, jobs.cancel_requested_at
+    RETURNING jobs.id, jobs.state, jobs.cancel_requested_at, jobs.pause_attempt
   )
-  SELECT h.job_id AS "jobId", h.attempt, r.id IS NOT NULL AS current, r.cancel_requested_at IS NOT NULL AS cancel
+  SELECT h.job_id AS "jobId", h.attempt, r.id IS NOT NULL AS current, r.cancel_requested_at IS NOT NULL AS cancel,
+         r.pause_attempt IS NOT DISTINCT FROM h.attempt AS pause, r.state = 'paused' AS "isPaused"
   FROM held h LEFT JOIN renewed r ON r.id = h.job_id`;
 
 /**
@@ -31,6 +32,10 @@ interface Renewed {
   attempt: number;
   current: boolean;
   cancel: boolean;
+  /** It is to be paused. */
+  pause: boolean;
+  /** As far as was recorded. */
+  isPaused: boolean;
 }
 
 /**
@@ -58,7 +63,7 @@ export class Leases {
     });
   }
 
-  /** Renews what the worker holds; tells it what is to be canceled and what is no longer its own. */
+  /** Renews what the worker holds; tells it what it has not heard, and records what it could not say. */
   async renew({ workerId, attempts }: Heartbeat): Promise<void> {
     if (attempts.length === 0) return;
     const rows = await this.database.query<Renewed>(RENEW, [
@@ -67,11 +72,27 @@ export class Leases {
       attempts.map((held) => held.attempt),
       this.config.lease,
     ]);
-    for (const { jobId, attempt, current, cancel } of rows) {
-      if (current && !cancel) continue;
-      await this.channel.tell(current ? 'cancel' : 'abandon', { jobId, attempt }, workerId);
-      if (!current) this.logger.warn('its worker is told to end a stale attempt', { jobId, attempt });
-    }
+    const paused = new Set(attempts.filter((held) => held.paused).map(({ jobId }) => jobId));
+    for (const row of rows) await this.mend(row, paused.has(row.jobId), workerId);
+  }
+
+  /** The worker has stopped an attempt's tree, or let it go on. */
+  async confirm(verb: 'pause' | 'resume', word: Paused): Promise<void> {
+    const moved = await this.lifecycle[verb](word);
+    if (moved) await this.aftermath.of([moved]);
+  }
+
+  /** What row and heartbeat disagree on was lost between them. */
+  private async mend(row: Renewed, paused: boolean, workerId: string): Promise<void> {
+    const { jobId, attempt, current, cancel, pause, isPaused } = row;
+    const tell = (order: 'abandon' | 'cancel' | 'pause' | 'resume') =>
+      this.channel.tell(order, { jobId, attempt }, workerId);
+    if (!current) {
+      await tell('abandon');
+      this.logger.warn('its worker is told to end a stale attempt', { jobId, attempt });
+    } else if (cancel) await tell('cancel');
+    else if (pause !== paused) await tell(pause ? 'pause' : 'resume');
+    else if (pause !== isPaused) await this.confirm(pause ? 'pause' : 'resume', { jobId, attempt, workerId });
   }
 
   /** One round of the reaper. @param roundSeconds how often it is called */

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { Claim, Finished, Lost } from '#shared/messages/messages.js';
+import type { Claim, Finished, Lost, Paused } from '#shared/messages/messages.js';
 import { Database, LIGHTLY, type Statements } from '../database/database.js';
 import { storable } from '../database/storable-text.js';
 import type { EffectiveSpec, JobRow, MovedJob } from './job-row.js';
@@ -17,13 +17,13 @@ const move = (change: string) =>
 
 const SUBMIT = move(`
   INSERT INTO jobs (id, queue, owner, name, state, ready, priority, tries_left, losses_left, spec, inputs, labels,
-                    callback, available_at, expires_at, traceparent)
+                    callback, available_at, expires_at, rerun_of, traceparent)
   SELECT id, queue, owner, name, CASE WHEN hold THEN 'held' ELSE 'queued' END, NOT hold AND delay <= 0, priority,
          tries_left, losses_left, spec, inputs, labels, callback, now() + make_interval(secs => delay),
-         now() + make_interval(secs => ttl), traceparent
+         now() + make_interval(secs => ttl), "rerunOf", traceparent
   FROM jsonb_to_recordset($1) AS job (id uuid, queue text, owner text, name text, hold boolean, delay float,
     priority smallint, tries_left integer, losses_left integer, spec jsonb, inputs jsonb, labels jsonb, callback jsonb,
-    ttl float, traceparent text)`);
+    ttl float, "rerunOf" uuid, traceparent text)`);
 
 const SUBMIT_LIGHTLY = `${SUBMIT}, ${LIGHTLY}`;
 
@@ -42,6 +42,24 @@ const CANCEL_WAITING = move(`
 const CANCEL_RUNNING = `
   UPDATE jobs SET cancel_requested_at = coalesce(cancel_requested_at, now())
   WHERE id = $1 AND state IN ('running', 'paused') RETURNING jobs.*, NULL AS event_id`;
+
+/** Intents only: the worker stops the tree or lets it go on, and what it confirms moves the job. */
+const ASK_PAUSE = `
+  UPDATE jobs SET pause_attempt = attempt
+  WHERE id = $1 AND state IN ('running', 'paused') RETURNING jobs.*, NULL AS event_id`;
+
+const ASK_RESUME = `
+  UPDATE jobs SET pause_attempt = NULL
+  WHERE id = $1 AND state IN ('running', 'paused') RETURNING jobs.*, NULL AS event_id`;
+
+/** What a worker confirms counts as long as it is still wanted: a late word must not undo a newer one. */
+const PAUSE = move(`
+  UPDATE jobs SET state = 'paused'
+  WHERE id = $1 AND attempt = $2 AND worker_id = $3 AND state = 'running' AND pause_attempt = attempt`);
+
+const RESUME = move(`
+  UPDATE jobs SET state = 'running'
+  WHERE id = $1 AND attempt = $2 AND worker_id = $3 AND state = 'paused' AND pause_attempt IS DISTINCT FROM attempt`);
 
 /** Each claim in its own turn: the function sees what the one before it took. */
 const CLAIM = `
@@ -149,6 +167,8 @@ export interface NewJob {
   readonly inputs: JobRow['inputs'];
   readonly labels: Readonly<Record<string, string>>;
   readonly callback: JobRow['callback'];
+  /** The job that it repeats. */
+  readonly rerunOf?: string;
   readonly traceparent: string | undefined;
 }
 
@@ -189,6 +209,26 @@ export class JobLifecycle {
       if (moved) return moved;
     }
     return undefined;
+  }
+
+  /** Notes that the attempt under way is to be paused. @returns the row, whose state stays; undefined when none is */
+  askPause(id: string): Promise<MovedJob | undefined> {
+    return this.database.one<MovedJob>(ASK_PAUSE, [id]);
+  }
+
+  /** Takes that back. */
+  askResume(id: string): Promise<MovedJob | undefined> {
+    return this.database.one<MovedJob>(ASK_RESUME, [id]);
+  }
+
+  /** The worker has stopped the tree. */
+  pause({ jobId, attempt, workerId }: Paused): Promise<MovedJob | undefined> {
+    return this.database.one<MovedJob>(PAUSE, [jobId, attempt, workerId]);
+  }
+
+  /** The worker has let the tree go on. */
+  resume({ jobId, attempt, workerId }: Paused): Promise<MovedJob | undefined> {
+    return this.database.one<MovedJob>(RESUME, [jobId, attempt, workerId]);
   }
 
   /**

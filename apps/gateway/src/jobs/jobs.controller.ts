@@ -1,4 +1,16 @@
-import { Controller, Get, Headers, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Get,
+  Headers,
+  HttpCode,
+  Inject,
+  Param,
+  Post,
+  Query,
+  Req,
+  Res,
+} from '@nestjs/common';
 import { ApiBody, ApiConsumes, ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { createHash } from 'node:crypto';
@@ -10,12 +22,14 @@ import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
 import { ApiQueryOf } from '../http/api-query.js';
 import { requestSchema, responseSchema, schemaRef } from '../http/api-schemas.js';
 import { clientGone } from '../http/client-gone.js';
-import { parseQuery } from '../http/validate.js';
+import { parse, parseQuery } from '../http/validate.js';
 import { JobControl } from './job-control.js';
 import { jobFilter, JobQueries } from './job-queries.js';
-import { jobView, type JobView } from './job-view.js';
+import { canceledView, jobView, type CanceledView, type JobView } from './job-view.js';
 import { JobWaiting } from './job-waiting.js';
 import { preferredWait } from './prefer.js';
+import { Reruns } from './reruns.js';
+import { signalRequest } from './signal-request.js';
 import { Submissions } from './submissions.js';
 
 const waitQuery = z.strictObject({
@@ -28,6 +42,8 @@ const JOBS = {
   schema: responseSchema('JobPage', z.object({ jobs: z.array(jobView), next: z.uuid().optional() })),
 };
 requestSchema('JobSpec', jobSpec);
+requestSchema('SignalRequest', signalRequest);
+responseSchema('CanceledJob', canceledView);
 
 /** The multipart form, whose parts the JSON Schema of a job alone cannot show. */
 const FORM = {
@@ -48,6 +64,7 @@ export class JobsController {
     private readonly queries: JobQueries,
     private readonly waiting: JobWaiting,
     private readonly control: JobControl,
+    private readonly reruns: Reruns,
     @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
   ) {}
 
@@ -119,8 +136,12 @@ export class JobsController {
   @Post(':id/cancel')
   @HttpCode(200)
   @ApiOperation({ summary: 'Cancel: at once while it waits; a running one is ended by its worker' })
-  @ApiResponse({ status: 200, ...JOB })
-  cancel(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<JobView> {
+  @ApiResponse({
+    status: 200,
+    description: 'The job, and what the cancel came to',
+    schema: schemaRef('CanceledJob'),
+  })
+  cancel(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<CanceledView> {
     return this.control.cancel(id, viewer);
   }
 
@@ -138,5 +159,49 @@ export class JobsController {
   @ApiResponse({ status: 200, ...JOB })
   release(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<JobView> {
     return this.control.release(id, viewer);
+  }
+
+  @Post(':id/pause')
+  @HttpCode(200)
+  @ApiOperation({
+    summary: 'Stop all processes of a running job; its state is paused once its worker has done so',
+  })
+  @ApiResponse({ status: 200, ...JOB })
+  pause(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<JobView> {
+    return this.control.pause(id, viewer);
+  }
+
+  @Post(':id/resume')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Let a paused job go on' })
+  @ApiResponse({ status: 200, ...JOB })
+  resume(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<JobView> {
+    return this.control.resume(id, viewer);
+  }
+
+  @Post(':id/signal')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Send a signal to the command of a running job' })
+  @ApiBody({ schema: schemaRef('SignalRequest') })
+  @ApiResponse({ status: 200, ...JOB, description: 'It was sent' })
+  signal(@Param('id') id: string, @Body() body: unknown, @CurrentViewer() viewer: Viewer): Promise<JobView> {
+    return this.control.signal(id, viewer, parse(signalRequest, body, 'the signal'));
+  }
+
+  @Post(':id/rerun')
+  @HttpCode(202)
+  @ApiOperation({ summary: 'Submit a job that has ended once more, with copies of its input files' })
+  @ApiHeader({ name: 'Idempotency-Key', description: 'The same key again gets the first reply' })
+  @ApiResponse({ status: 202, ...JOB, description: 'The new job; `rerunOf` names the old one' })
+  async rerun(
+    @Param('id') id: string,
+    @CurrentViewer() viewer: Viewer,
+    @Res({ passthrough: true }) reply: FastifyReply,
+    @Headers('idempotency-key') key?: string,
+  ): Promise<JobView> {
+    const { view, replayed } = await this.reruns.accept(id, viewer, key);
+    void reply.header('location', view.links.self);
+    if (replayed) void reply.header('idempotency-replayed', 'true');
+    return view;
   }
 }

@@ -1,7 +1,9 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
+import { ChannelClient } from '#shared/channel/channel-client.js';
 import type { Heartbeat, Register, RegisterReply } from '#shared/messages/messages.js';
 import { Database } from '../database/database.js';
 import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
+import { Problem } from '../http/problem.js';
 import { Queues } from '../queues/queues.js';
 
 export interface WorkerRow {
@@ -10,6 +12,7 @@ export interface WorkerRow {
   version: string;
   queues: Record<string, { slots: number }>;
   capabilities: Record<string, boolean | string>;
+  /** It takes no more jobs, or is to do so. */
   draining: boolean;
   started_at: Date;
   heard_at: Date;
@@ -19,6 +22,11 @@ export interface WorkerRow {
 /** After this many missed heartbeats a worker no longer counts as there. */
 const MISSED_HEARTBEATS = 3;
 
+const WORKERS = `
+  SELECT w.*, w.draining OR w.drain_requested AS draining,
+         (SELECT count(*)::integer FROM jobs j WHERE j.worker_id = w.id AND j.lease_expires_at IS NOT NULL) AS running
+  FROM workers w`;
+
 /** Who serves what. */
 @Injectable()
 export class Workers {
@@ -27,6 +35,7 @@ export class Workers {
   constructor(
     private readonly database: Database,
     private readonly queues: Queues,
+    private readonly channel: ChannelClient,
     @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
   ) {}
 
@@ -39,7 +48,9 @@ export class Workers {
     await this.database.query(
       `INSERT INTO workers (id, host, version, queues, capabilities, started_at) VALUES ($1, $2, $3, $4, $5, $6)
        ON CONFLICT (id) DO UPDATE SET host = excluded.host, version = excluded.version, queues = excluded.queues,
-         capabilities = excluded.capabilities, started_at = excluded.started_at, draining = false,
+         capabilities = excluded.capabilities, started_at = excluded.started_at,
+         draining = workers.draining AND workers.started_at = excluded.started_at,
+         drain_requested = workers.drain_requested AND workers.started_at = excluded.started_at,
          registered_at = now(), heard_at = now()`,
       [
         worker.workerId,
@@ -54,20 +65,49 @@ export class Workers {
     return { heartbeatSeconds: this.config.heartbeat, leaseSeconds: this.config.lease };
   }
 
+  /** Notes its heartbeat; an order to drain that it did not hear is said again. */
   async heard({ workerId, draining }: Heartbeat): Promise<void> {
-    await this.database.query('UPDATE workers SET heard_at = now(), draining = $2 WHERE id = $1', [
-      workerId,
-      draining,
-    ]);
+    const row = await this.database.one<{ drain_requested: boolean; drain_timeout: number | null }>(
+      'UPDATE workers SET heard_at = now(), draining = $2 WHERE id = $1 RETURNING drain_requested, drain_timeout',
+      [workerId, draining],
+    );
+    if (row?.drain_requested && !draining) await this.tellToDrain(workerId, row.drain_timeout);
+  }
+
+  /**
+   * Has a worker take no more jobs and stop when those that run have ended; there is no way back but its restart.
+   * @param timeout seconds until what still runs is handed back; undefined for the worker's own setting
+   * @throws {Problem} 404
+   */
+  async drain(id: string, timeout: number | undefined): Promise<WorkerRow> {
+    const known = await this.database.one<{ drain_timeout: number | null }>(
+      'UPDATE workers SET drain_requested = true, drain_timeout = $2 WHERE id = $1 RETURNING drain_timeout',
+      [id, timeout ?? null],
+    );
+    if (!known) {
+      throw new Problem(
+        404,
+        'not_found',
+        `There is no worker ${JSON.stringify(id)}; GET /v1/workers lists those that were heard of lately.`,
+      );
+    }
+    await this.tellToDrain(id, known.drain_timeout).catch((error: Error) => {
+      this.logger.debug(`worker ${id} was not told to drain: ${error.message}`);
+    });
+    const [worker] = await this.database.query<WorkerRow>(`${WORKERS} WHERE w.id = $1`, [id]);
+    return worker!;
   }
 
   /** Those heard of lately, with what runs on them. */
   async present(): Promise<WorkerRow[]> {
     return this.database.query<WorkerRow>(
-      `SELECT w.*, (SELECT count(*)::integer FROM jobs j WHERE j.worker_id = w.id AND j.lease_expires_at IS NOT NULL) AS running
-       FROM workers w WHERE w.heard_at > now() - make_interval(secs => $1) ORDER BY w.id`,
+      `${WORKERS} WHERE w.heard_at > now() - make_interval(secs => $1) ORDER BY w.id`,
       [this.config.heartbeat * MISSED_HEARTBEATS + 1],
     );
+  }
+
+  private tellToDrain(id: string, timeout: number | null): Promise<void> {
+    return this.channel.tell('drain', timeout === null ? {} : { timeout }, id);
   }
 
   /** Forgets those that have been away for a day and hold nothing. */

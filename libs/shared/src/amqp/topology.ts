@@ -27,7 +27,7 @@ const toDead = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': DEAD
 
 /** A claim that waited this long has been asked again by its worker. */
 const CLAIM_TTL_MS = 10_000;
-/** A heartbeat or log chunk older than this says nothing any more. */
+/** A heartbeat, log chunk or progress mark older than this says nothing any more. */
 const LIVE_TTL_MS = 60_000;
 const LIVE_MAX_BYTES = 64 * 2 ** 20;
 
@@ -43,6 +43,13 @@ export const REPORTS_QUEUE: QueueDeclaration = {
   arguments: { ...toDead },
 };
 
+/** Apart from what is for watching: a flood of logs must not keep leases from being renewed. */
+export const HEARTBEATS_QUEUE: QueueDeclaration = {
+  name: 'labhand.heartbeats',
+  durable: true,
+  arguments: { 'x-message-ttl': LIVE_TTL_MS },
+};
+
 export const LIVE_QUEUE: QueueDeclaration = {
   name: 'labhand.live',
   durable: true,
@@ -51,9 +58,11 @@ export const LIVE_QUEUE: QueueDeclaration = {
 
 export const CONTROL_EXCHANGE: ExchangeDeclaration = { name: 'labhand.control', type: 'topic' };
 export const EVENTS_EXCHANGE: ExchangeDeclaration = { name: 'labhand.events', type: 'topic' };
+/** Between gateways: whose logs have grown, for those who follow them elsewhere. */
+export const WRITTEN_EXCHANGE: ExchangeDeclaration = { name: 'labhand.written', type: 'topic' };
 
-export const FIXED_QUEUES = [DEAD_QUEUE, CLAIMS_QUEUE, REPORTS_QUEUE, LIVE_QUEUE] as const;
-export const EXCHANGES = [CONTROL_EXCHANGE, EVENTS_EXCHANGE] as const;
+export const FIXED_QUEUES = [DEAD_QUEUE, CLAIMS_QUEUE, REPORTS_QUEUE, HEARTBEATS_QUEUE, LIVE_QUEUE] as const;
+export const EXCHANGES = [CONTROL_EXCHANGE, EVENTS_EXCHANGE, WRITTEN_EXCHANGE] as const;
 
 /** The tickets of one queue. */
 export function ticketsQueue(queue: string): QueueDeclaration {
@@ -98,17 +107,26 @@ export const ROUTES: {
   finished: () => toQueue(REPORTS_QUEUE),
   lost: () => toQueue(REPORTS_QUEUE),
   register: () => toQueue(REPORTS_QUEUE),
-  heartbeat: () => toQueue(LIVE_QUEUE),
+  heartbeat: () => toQueue(HEARTBEATS_QUEUE),
+  paused: () => toQueue(HEARTBEATS_QUEUE),
+  resumed: () => toQueue(HEARTBEATS_QUEUE),
   logs: () => toQueue(LIVE_QUEUE),
   progress: () => toQueue(LIVE_QUEUE),
   cancel: (_body, workerId) => toWorker(workerId),
   abandon: (_body, workerId) => toWorker(workerId),
+  pause: (_body, workerId) => toWorker(workerId),
+  resume: (_body, workerId) => toWorker(workerId),
+  signal: (_body, workerId) => toWorker(workerId),
+  drain: (_body, workerId) => toWorker(workerId),
+  list: (_body, workerId) => toWorker(workerId),
+  fetch: (_body, workerId) => toWorker(workerId),
   event: ({ queue, state }) => ({
     exchange: EVENTS_EXCHANGE.name,
     key: `${queue}.${state}`,
     confirmed: false,
     persistent: false,
   }),
+  written: () => ({ exchange: WRITTEN_EXCHANGE.name, key: 'written', confirmed: false, persistent: false }),
 };
 
 function toWorker(workerId: string | undefined): Route {

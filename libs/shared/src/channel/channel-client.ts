@@ -17,6 +17,8 @@ export interface TellOptions {
 
 export interface AskOptions extends TellOptions {
   readonly timeoutMs: number;
+  /** The worker of a control message. */
+  readonly to?: string;
 }
 
 /** The handler at the other end failed; `message` is what it said. */
@@ -59,10 +61,10 @@ export class ChannelClient extends ClientProxy {
   async ask<T extends RequestType>(
     type: T,
     body: MessageBody<T>,
-    { timeoutMs, traceparent }: AskOptions,
+    { timeoutMs, traceparent, to }: AskOptions,
   ): Promise<Reply<T>> {
     const message: OutgoingMessage = encodeMessage(type, body, traceparent);
-    const answer = decodeAnswer(await this.broker.request(ROUTES[type](body), message, timeoutMs));
+    const answer = decodeAnswer(await this.broker.request(ROUTES[type](body, to), message, timeoutMs));
     if ('error' in answer) throw new RemoteError(answer.error, answer.code);
     const reply = REPLIES[type].safeParse(answer.response);
     if (!reply.success) throw new Error(`the answer to ${type} has another shape than this version expects`);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { FAIL_REASONS, FINAL_STATES, JOB_STATES } from '../job/job-state.js';
+import { SENDABLE_SIGNALS, SIGNAL_TARGETS } from '../job/signals.js';
 import { ISOLATION_LEVELS, LIMIT_NAMES, queueName, queueSettings } from '../job/job-spec.js';
 
 /**
@@ -156,14 +157,23 @@ export const registerReply = z.object({ heartbeatSeconds: z.number(), leaseSecon
 export const heartbeat = z.object({
   workerId,
   draining: z.boolean(),
-  attempts: z.array(z.object(attemptRef)).describe('All that it holds; renews their leases'),
+  attempts: z
+    .array(z.object({ ...attemptRef, paused: z.boolean().optional() }))
+    .describe('All that it holds; renews their leases'),
 });
+
+/** Bytes of a log chunk at most. */
+export const CHUNK_BYTES = 64 * 1024;
 
 export const logs = z.object({
   ...attemptRef,
   stream: z.enum(['stdout', 'stderr']),
   offset: z.number().describe('Bytes of this stream before this chunk'),
-  data: z.string().describe('Base64'),
+  skipped: z.number().optional().describe('How many of them, right before it, were left out while it runs'),
+  data: z
+    .string()
+    .max(Math.ceil(CHUNK_BYTES / 3) * 4)
+    .describe('Base64'),
 });
 
 export const progress = z.object({
@@ -176,6 +186,59 @@ export const progress = z.object({
 export const cancel = z.object({ ...attemptRef });
 /** To one worker: this attempt is no longer yours; end its tree and report nothing. */
 export const abandon = z.object({ ...attemptRef });
+/** To one worker: stop the attempt's tree, or let it go on. Said again until heartbeats show that it was heard. */
+export const pause = z.object({ ...attemptRef });
+export const resume = z.object({ ...attemptRef });
+/** From the worker: every process of the tree is stopped, or goes on. The heartbeat says it too. */
+export const paused = z.object({ ...attemptRef, workerId });
+export const resumed = z.object({ ...attemptRef, workerId });
+
+/** To one worker, once, because a signal that comes twice is two signals. */
+export const signal = z.object({
+  ...attemptRef,
+  signal: z.enum(SENDABLE_SIGNALS),
+  target: z.enum(SIGNAL_TARGETS),
+});
+export const signalReply = z.object({
+  sent: z.boolean().describe('false: no command of this attempt runs there'),
+});
+
+/** To one worker: take no more jobs, let those that run end, and stop. */
+export const drain = z.object({
+  timeout: z
+    .number()
+    .min(0)
+    .optional()
+    .describe("Seconds until what runs is handed back; else the worker's own"),
+});
+
+/** To one worker: which output files a running attempt would have if it ended now. */
+export const list = z.object({ ...attemptRef, path: z.string().optional().describe('Only this one') });
+export const listReply = z.object({
+  files: z
+    .array(z.object({ path: z.string(), size: z.number(), modifiedAt: z.iso.datetime() }))
+    .nullable()
+    .describe('null: the worker does not run this attempt, or its command has not begun'),
+  more: z.boolean().describe('There are more than are listed'),
+});
+export type ListReply = z.infer<typeof listReply>;
+
+/** To one worker: upload bytes `start` to `end` (included) of such a file under the name of this transfer. */
+export const fetch = z.object({
+  ...attemptRef,
+  path: z.string(),
+  start: z.number(),
+  end: z.number(),
+  transfer: z.uuid(),
+});
+/** `gone`: there is no such file any more, or it has become shorter. */
+export const fetchReply = z.object({ status: z.enum(['sent', 'gone']) });
+
+/** From gateway to gateways: there is something new to read in the logs of these jobs. */
+export const written = z.object({
+  gateway: z.string().describe('Which one says it'),
+  jobIds: z.array(jobId),
+});
 
 /** One recorded change of a job, as it goes to the events exchange. */
 export const jobEvent = z.object({
@@ -201,7 +264,16 @@ export const MESSAGES = {
   progress,
   cancel,
   abandon,
+  pause,
+  resume,
+  paused,
+  resumed,
+  signal,
+  drain,
+  list,
+  fetch,
   event: jobEvent,
+  written,
 } as const;
 
 export type MessageType = keyof typeof MESSAGES;
@@ -214,7 +286,14 @@ export type Register = MessageBody<'register'>;
 export type Heartbeat = MessageBody<'heartbeat'>;
 export type LogChunk = MessageBody<'logs'>;
 export type Progress = MessageBody<'progress'>;
+export type ListOrder = MessageBody<'list'>;
+export type FetchOrder = MessageBody<'fetch'>;
+export type FetchReply = z.infer<typeof fetchReply>;
 export type AttemptRef = MessageBody<'cancel'>;
+export type Paused = MessageBody<'paused'>;
+export type SignalOrder = MessageBody<'signal'>;
+export type SignalReply = z.infer<typeof signalReply>;
+export type DrainOrder = MessageBody<'drain'>;
 export type ClaimReply = z.infer<typeof claimReply>;
 export type RecordedReply = z.infer<typeof recordedReply>;
 export type RegisterReply = z.infer<typeof registerReply>;
@@ -225,6 +304,9 @@ export const REPLIES = {
   finished: recordedReply,
   lost: recordedReply,
   register: registerReply,
+  signal: signalReply,
+  list: listReply,
+  fetch: fetchReply,
 } as const;
 
 export type RequestType = keyof typeof REPLIES;

@@ -69,6 +69,9 @@ CREATE TABLE workers (
   queues        jsonb NOT NULL,
   capabilities  jsonb NOT NULL,
   draining      boolean NOT NULL DEFAULT false,
+  -- an operator wants it to take no more jobs and stop; the seconds that it gives to what runs
+  drain_requested boolean NOT NULL DEFAULT false,
+  drain_timeout double precision,
   started_at    timestamptz NOT NULL,
   registered_at timestamptz NOT NULL DEFAULT now(),
   heard_at      timestamptz NOT NULL DEFAULT now()
@@ -103,6 +106,8 @@ CREATE TABLE jobs (
   started_at          timestamptz,
   finished_at         timestamptz,
   cancel_requested_at timestamptz,
+  -- the attempt that is to be paused; whether it is, says the state
+  pause_attempt       integer,
   worker_id           text,
   claim_id            uuid,
   lease_expires_at    timestamptz,
@@ -315,6 +320,8 @@ CREATE UNLOGGED TABLE log_chunks (
   attempt   integer NOT NULL,
   stream    text NOT NULL CHECK (stream IN ('stdout', 'stderr')),
   at_byte   bigint NOT NULL,
+  -- bytes right before it that its worker left out
+  skipped   bigint NOT NULL,
   data      bytea NOT NULL,
   PRIMARY KEY (job_id, attempt, stream, at_byte)
 )`;
