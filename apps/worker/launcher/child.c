@@ -1,6 +1,10 @@
 #include "child.h"
 
+#include "identity.h"
+#include "landlock.h"
+#include "limits.h"
 #include "namespaces.h"
+#include "seccomp.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,7 +65,8 @@ static int exec_program(const struct order *order)
         int length = (int)(end - at);
         if (snprintf(file, sizeof file, "%.*s%s%s", length, at, length ? "/" : "", program) < (int)sizeof file) {
             exec_file(order, file);
-            if (errno == EACCES) error = EACCES;
+            /* Said of a folder that we may not search too; then the program may be further on, or nowhere. */
+            if (errno == EACCES) error = access(file, F_OK) == 0 ? EACCES : error;
             else if (errno != ENOENT && errno != ENOTDIR) return errno;
         }
         if (*end == '\0') return error;
@@ -97,17 +102,30 @@ static bool take_files(const struct order *order, struct result *result)
     return true;
 }
 
+/* From here on the job can do no more than it may. */
+static bool restrict_job(const struct order *order, struct result *result)
+{
+    bool own_view = order->isolation >= ISOLATION_NAMESPACES;
+    if (!give_files(order, result) || !set_limits(order, result)) return false;
+    if (!own_view && !confine(order, result)) return false;
+    if (!become_user(order, result)) return false;
+    if (own_view) return give_up_capabilities(result);
+    if (!order->network_off || close_network()) return true;
+    set_error(result, "the network", "", "closed", errno);
+    return false;
+}
+
 /* In the new process, which shares our memory until it becomes the job: so the result needs no pipe. */
 static void become_job(const struct order *order, struct result *result)
 {
-    /* Should its supervisor be killed, at least the main process goes with it. */
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* Own session and group: no terminal, and a signal to its group reaches nobody else. */
     setsid();
     if (!take_files(order, result)) return;
     if (chdir(order->directory) != 0)
         set_error(result, "the working directory", order->directory, "entered", errno);
-    else if (order->isolation < ISOLATION_NAMESPACES || give_up_capabilities(result)) {
+    else if (restrict_job(order, result)) {
+        /* Should its supervisor be killed, at least the main process goes with it. A change of user clears it. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         const char *program = order->argv[0];
         sigset_t none;
         sigemptyset(&none);

@@ -8,6 +8,7 @@
  */
 #include "order.h"
 #include "result.h"
+#include "seccomp.h"
 #include "signals.h"
 #include "supervisor.h"
 #include "tree.h"
@@ -309,6 +310,7 @@ int main(void)
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     /* Jobs inherit it: no set-uid program makes one mightier than the worker. */
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (!close_kernel_surfaces()) dprintf(STDERR_FILENO, "jobs are not kept from the kernel's surfaces: %s\n", strerror(errno));
     /* A job of the same user cannot look into us, where the environments of other jobs lie. */
     prctl(PR_SET_DUMPABLE, 0);
     /* The files of a job are nobody else's business. */

@@ -5,10 +5,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
-
-/* A job may nest deeper; what lies below is reached when it is killed, never by recursion without end. */
-enum { DEPTH = 100 };
 
 static bool each_child_of_thread(pid_t pid, pid_t thread, void (*visit)(pid_t, void *), void *context)
 {
@@ -49,24 +47,77 @@ bool each_child(pid_t parent, void (*visit)(pid_t, void *), void *context)
     return told;
 }
 
-struct visit {
-    int signal;
-    int depth;
+/* Found by going through the list while it grows: however deep a job nests, no recursion follows it. */
+struct list {
+    pid_t *pids;
+    size_t count, room;
 };
 
-static void signal_one(pid_t pid, void *context)
+static void append(pid_t pid, void *context)
 {
-    struct visit *visit = context;
-    kill(pid, visit->signal);
-    if (visit->depth >= DEPTH) return;
-    struct visit below = { visit->signal, visit->depth + 1 };
-    each_child(pid, signal_one, &below);
+    struct list *list = context;
+    if (list->count == list->room) {
+        size_t room = list->room ? 2 * list->room : 64;
+        pid_t *pids = realloc(list->pids, room * sizeof *pids);
+        if (pids == NULL) return;
+        list->pids = pids;
+        list->room = room;
+    }
+    list->pids[list->count++] = pid;
+}
+
+static struct list descendants(void)
+{
+    struct list list = { 0 };
+    each_child(getpid(), append, &list);
+    for (size_t i = 0; i < list.count; i++) each_child(list.pids[i], append, &list);
+    return list;
 }
 
 void signal_descendants(int signal)
 {
-    struct visit visit = { signal, 0 };
-    each_child(getpid(), signal_one, &visit);
+    struct list list = descendants();
+    for (size_t i = 0; i < list.count; i++) kill(list.pids[i], signal);
+    free(list.pids);
+}
+
+/* The letter of its state, or 0 where it is gone. */
+static char state_of(pid_t pid)
+{
+    char path[64], text[256];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    ssize_t length = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (length <= 0) return 0;
+    text[length] = '\0';
+    /* The name before it may hold anything, so the last bracket counts. */
+    const char *name_end = strrchr(text, ')');
+    return name_end && name_end[1] == ' ' ? name_end[2] : 0;
+}
+
+bool stop_descendants(void)
+{
+    struct list list = descendants();
+    bool all_stopped = true;
+    for (size_t i = 0; i < list.count; i++) {
+        char state = state_of(list.pids[i]);
+        if (state == 'T' || state == 't') continue;
+        /* To the dead too: threads may live on behind a dead first one. */
+        kill(list.pids[i], SIGSTOP);
+        /* One that just went may have left children where we had looked already. */
+        if (state != 'Z') all_stopped = false;
+    }
+    free(list.pids);
+    return all_stopped;
+}
+
+long count_descendants(void)
+{
+    struct list list = descendants();
+    free(list.pids);
+    return (long)list.count;
 }
 
 /*

@@ -10,6 +10,15 @@ bool each_child(pid_t parent, void (*visit)(pid_t child, void *context), void *c
 /* A signal to every descendant of this process, once; those born meanwhile may be missed. */
 void signal_descendants(int signal);
 
+/*
+ * One round of SIGSTOP to every descendant of this process. True: each was stopped already before it, so that none runs
+ * and none can have been born since.
+ */
+bool stop_descendants(void);
+
+/* Of this process, dead ones that nobody waited for included. */
+long count_descendants(void);
+
 /* KILL to every child of this process and to the group that it leads. */
 void kill_children(void);
 
