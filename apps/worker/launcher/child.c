@@ -1,5 +1,6 @@
 #include "child.h"
 
+#include "cgroup.h"
 #include "identity.h"
 #include "landlock.h"
 #include "limits.h"
@@ -120,7 +121,7 @@ static void become_job(const struct order *order, struct result *result)
 {
     /* Own session and group: no terminal, and a signal to its group reaches nobody else. */
     setsid();
-    if (!take_files(order, result)) return;
+    if (!take_files(order, result) || !join_group(result)) return;
     if (chdir(order->directory) != 0)
         set_error(result, "the working directory", order->directory, "entered", errno);
     else if (restrict_job(order, result)) {

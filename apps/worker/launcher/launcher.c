@@ -6,6 +6,8 @@
  * parents, so each tree has exactly one owner, which ends, measures and reports it. Orders come in here and go on as
  * signals; the supervisors answer the worker themselves.
  */
+#include "cgroup.h"
+#include "folders.h"
 #include "order.h"
 #include "result.h"
 #include "seccomp.h"
@@ -74,6 +76,7 @@ static void start_job(const struct order *order)
     char *id = strdup(order->id), *record = strdup(order->record);
     pid_t launcher = getpid(), pid = -1;
 
+    if (wants_group(order)) prepare_folders();
     if (job && id && record) {
         begin_result(&job->result);
         pid = fork();
@@ -243,6 +246,7 @@ static void bury_lost_jobs(void)
             continue;
         }
         snprintf(job->result.error, sizeof job->result.error, "the supervisor of the job was killed");
+        remove_group_of(job->supervisor);
         report_ended(job->id, job->record, &job->result, true);
         drop(link);
     }
@@ -302,7 +306,16 @@ static void ignore_child(pid_t pid, void *context)
     (void)context;
 }
 
-int main(void)
+/* Where control groups may be made, if somebody said so: --cgroup=FOLDER. */
+static const char *given_folder(int count, char **arguments)
+{
+    static const char option[] = "--cgroup=";
+    for (int i = 1; i < count; i++)
+        if (strncmp(arguments[i], option, strlen(option)) == 0) return arguments[i] + strlen(option);
+    return NULL;
+}
+
+int main(int count, char **arguments)
 {
     /* What was left open by whoever started us is no business of jobs. Done once: what we open ourselves is O_CLOEXEC. */
     for (int fd = 3; fd < 1024; fd++) close(fd);
@@ -324,7 +337,9 @@ int main(void)
         perror("the launcher could not start");
         return 1;
     }
+    find_folders(given_folder(count, arguments));
     report_ready();
     serve(signals);
+    remove_folders();
     return 0;
 }

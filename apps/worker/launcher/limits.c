@@ -1,5 +1,7 @@
 #include "limits.h"
 
+#include "cgroup.h"
+
 #include <errno.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -20,11 +22,12 @@ static bool limit(int resource, const char *name, long long most, struct result 
 
 bool set_limits(const struct order *order, struct result *result)
 {
-    /* In a cgroup memory and processes are the whole tree's. */
-    bool each = order->isolation < ISOLATION_CGROUP;
-    /* Not RLIMIT_AS: Node and Java reserve far more address space than they use. */
-    return limit(RLIMIT_DATA, "memory", each ? order->memory : 0, result) &&
-           limit(RLIMIT_NPROC, "processes", each ? order->processes : 0, result) &&
+    /*
+     * A control group limits memory and processes of the whole tree. Not RLIMIT_AS: Node and Java reserve far more
+     * address space than they use.
+     */
+    return limit(RLIMIT_DATA, "memory", group_limits_memory() ? 0 : order->memory, result) &&
+           limit(RLIMIT_NPROC, "processes", group_limits_processes() ? 0 : order->processes, result) &&
            limit(RLIMIT_NOFILE, "openFiles", order->open_files, result) &&
            limit(RLIMIT_FSIZE, "fileSize", order->file_size, result);
 }

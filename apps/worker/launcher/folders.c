@@ -1,0 +1,257 @@
+#include "folders.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PREFIX "labhand-"
+/* Where version 2 puts the processes of a group that is to have groups in it. */
+#define OWN_LEAF "labhand-self"
+
+static struct places places;
+static char *folders[CONTROLLERS];
+static bool prepared;
+
+static void nap(void)
+{
+    nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+}
+
+char *path_in(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    return snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path ? strdup(path) : NULL;
+}
+
+static void kill_members(const char *folder)
+{
+    char text[4096];
+    if (!read_text(folder, "cgroup.procs", text, sizeof text)) return;
+    for (char *at = text, *end; *at; at = *end ? end + 1 : end) {
+        long pid = strtol(at, &end, 10);
+        if (end == at) return;
+        if (pid > 0) kill((pid_t)pid, SIGKILL);
+    }
+}
+
+void kill_all_in(const char *folder)
+{
+    if (write_text(folder, "cgroup.kill", "1")) return;
+    bool frozen = write_text(folder, "freezer.state", "FROZEN");
+    kill_members(folder);
+    if (frozen) write_text(folder, "freezer.state", "THAWED");
+}
+
+/* The dead leave a group a moment after they were waited for. */
+void remove_empty(const char *folder)
+{
+    for (int tries = 0; rmdir(folder) != 0 && errno == EBUSY && tries < 500; tries++) {
+        kill_all_in(folder);
+        nap();
+    }
+}
+
+static void remove_with_groups(const char *folder)
+{
+    struct dirent *entry;
+    DIR *list = opendir(folder);
+    while (list && (entry = readdir(list))) {
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
+        char *path = path_in(folder, entry->d_name);
+        if (path) remove_empty(path);
+        free(path);
+    }
+    if (list) closedir(list);
+    remove_empty(folder);
+}
+
+/* Whoever holds the lock lives: a launcher, or the supervisor of its job. */
+static int lock(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+static void sweep(const char *base)
+{
+    struct dirent *entry;
+    DIR *list = opendir(base);
+    while (list && (entry = readdir(list))) {
+        if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0 || strcmp(entry->d_name, OWN_LEAF) == 0) continue;
+        char *path = path_in(base, entry->d_name);
+        int held = path ? lock(path) : -1;
+        if (held >= 0) {
+            remove_with_groups(path);
+            close(held);
+        }
+        free(path);
+    }
+    if (list) closedir(list);
+}
+
+static pid_t parent_of(pid_t pid)
+{
+    char folder[32], text[4096];
+    snprintf(folder, sizeof folder, "/proc/%d", pid);
+    char *after = read_text(folder, "stat", text, sizeof text) ? strrchr(text, ')') : NULL;
+    int parent = 0;
+    if (after) sscanf(after, ") %*c %d", &parent);
+    return parent;
+}
+
+static bool descends(pid_t pid, pid_t ancestor)
+{
+    while (pid > 1 && pid != ancestor) pid = parent_of(pid);
+    return pid == ancestor;
+}
+
+/* Whether all of a group belongs together with us: the worker, what started it and what it started; or a container. */
+static bool is_ours(const char *members)
+{
+    pid_t worker = getppid();
+    if (has_word(members, "1")) return true;
+    for (const char *at = members; *at; at += strspn(at, "\n")) {
+        pid_t pid = (pid_t)strtol(at, NULL, 10);
+        if (pid == 0 || (!descends(pid, worker) && !descends(worker, pid))) return false;
+        at += strcspn(at, "\n");
+    }
+    return true;
+}
+
+/*
+ * With version 2 a group has either processes or groups that limit: what is in the base goes to a leaf beside the jobs'.
+ * Only what belongs to us is moved; 0 or the error.
+ */
+static int empty_base(const char *base)
+{
+    char members[4096];
+    char *leaf = path_in(base, OWN_LEAF);
+    int error = 0;
+    for (int tries = 0; tries < 100 && error == 0; tries++) {
+        if (!read_text(base, "cgroup.procs", members, sizeof members)) error = errno;
+        else if (*members == '\0') break;
+        else if (!is_ours(members)) error = EBUSY;
+        else if (mkdir(leaf, 0755) != 0 && errno != EEXIST) error = errno;
+        for (char *at = members; error == 0 && *at; at += strspn(at, "\n")) {
+            char pid[32];
+            size_t length = strcspn(at, "\n");
+            snprintf(pid, sizeof pid, "%.*s", (int)length, at);
+            /* Gone meanwhile, if it cannot be found. */
+            if (!write_text(leaf, "cgroup.procs", pid) && errno != ESRCH) error = errno;
+            at += length;
+        }
+    }
+    free(leaf);
+    return error;
+}
+
+/* Each by itself: what is missing here limits nothing, but the others do. */
+static void enable(const char *folder)
+{
+    static const char *const controllers[] = { "+memory", "+pids", "+cpu", "+io" };
+    for (size_t i = 0; i < sizeof controllers / sizeof *controllers; i++)
+        write_text(folder, "cgroup.subtree_control", controllers[i]);
+}
+
+/* 0 or the error. The machine's first group alone may have both processes and groups. */
+static int open_base(const char *base)
+{
+    char *type = path_in(base, "cgroup.type");
+    int error = type && access(type, F_OK) == 0 ? empty_base(base) : 0;
+    free(type);
+    if (error == 0) enable(base);
+    return error;
+}
+
+/* Should another launcher take it for left behind before it is locked, the next name is tried. */
+static char *make_folder(const char *base)
+{
+    for (int nth = 0; nth < 100; nth++) {
+        char name[64];
+        struct stat status;
+        snprintf(name, sizeof name, PREFIX "%d-%d", getpid(), nth);
+        char *path = path_in(base, name);
+        bool made = path && mkdir(path, 0755) == 0;
+        if (made && lock(path) >= 0 && stat(path, &status) == 0) return path;
+        places.error = made ? EBUSY : errno;
+        free(path);
+        if (!made && places.error != EEXIST) return NULL;
+    }
+    return NULL;
+}
+
+static void prepare_version_2(void)
+{
+    static const char *const needed[CONTROLLERS] = {
+        [MEMORY] = "memory", [CPU] = "cpu", [PROCESSES] = "pids", [IO] = "io",
+    };
+    char enabled[256];
+    int error = open_base(places.base[0]);
+    if (error) places.error = error;
+    char *folder = error ? NULL : make_folder(places.base[0]);
+    if (folder == NULL) return;
+    enable(folder);
+    if (!read_text(folder, "cgroup.subtree_control", enabled, sizeof enabled)) *enabled = '\0';
+    for (enum controller c = 0; c < CONTROLLERS; c++)
+        if (needed[c] == NULL || has_word(enabled, needed[c])) folders[c] = strdup(folder);
+    places.error = EOPNOTSUPP;
+    free(folder);
+}
+
+static void prepare_version_1(void)
+{
+    for (enum controller c = 0; c < CONTROLLERS; c++) {
+        if (places.base[c] == NULL) continue;
+        enum controller same = 0;
+        while (same < c && (places.base[same] == NULL || strcmp(places.base[same], places.base[c]) != 0)) same++;
+        if (same == c) folders[c] = make_folder(places.base[c]);
+        else if (folders[same]) folders[c] = strdup(folders[same]);
+    }
+}
+
+void find_folders(const char *given)
+{
+    find_places(&places, given);
+    for (enum controller c = 0; c < CONTROLLERS; c++)
+        if (places.base[c] && !is_repeated(places.base, c)) sweep(places.base[c]);
+}
+
+void prepare_folders(void)
+{
+    if (prepared) return;
+    prepared = true;
+    if (places.version == 2) prepare_version_2();
+    else prepare_version_1();
+}
+
+void remove_folders(void)
+{
+    for (enum controller c = 0; c < CONTROLLERS; c++)
+        if (folders[c] && !is_repeated(folders, c)) remove_with_groups(folders[c]);
+}
+
+const char *folder_for(enum controller controller)
+{
+    return folders[controller];
+}
+
+int folders_version(void)
+{
+    return places.version;
+}
+
+int why_no_folder(void)
+{
+    return places.error;
+}
