@@ -8,6 +8,7 @@ import {
   CONTROL_EXCHANGE,
   controlKey,
   DEAD_QUEUE,
+  HEARTBEATS_QUEUE,
   LIVE_QUEUE,
   REPORTS_QUEUE,
   ticketsQueue,
@@ -91,6 +92,7 @@ describe.each(Object.entries(BROKERS))('the channel between gateway and worker: 
       [
         queue('claims', CLAIMS_QUEUE),
         queue('reports', REPORTS_QUEUE),
+        queue('heartbeats', HEARTBEATS_QUEUE),
         queue('live', LIVE_QUEUE),
         queue('tickets', TICKETS),
         {

@@ -48,6 +48,7 @@ import { Reruns } from './jobs/reruns.js';
 import { Submissions } from './jobs/submissions.js';
 import { JobLogs } from './logs/job-logs.js';
 import { LiveLogs } from './logs/live-logs.js';
+import { LogFollowing } from './logs/log-following.js';
 import { LogsController } from './logs/logs.controller.js';
 import { Gauges } from './metrics/gauges.js';
 import { MetricsModule } from './metrics/metrics.module.js';
@@ -132,6 +133,7 @@ export class GatewayModule {
         Wakeups,
         LiveLogs,
         JobLogs,
+        LogFollowing,
         // callbacks
         Deliveries,
         DeliveryLog,

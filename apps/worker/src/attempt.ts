@@ -8,6 +8,7 @@ import type { GatewayLink } from './gateway-link.js';
 import { handBack } from './hand-back.js';
 import { placeInputs } from './inputs.js';
 import type { Launcher } from './launcher.js';
+import type { LiveBudget } from './live-budget.js';
 import { takeSnapshot, type Snapshot } from './output-files.js';
 import { packOutputs, type PackedOutputs } from './outputs.js';
 import { neverRan, runCommand, type Ran } from './run.js';
@@ -25,6 +26,7 @@ export interface AttemptTools {
   readonly files: FilesClient;
   readonly launcher: Launcher;
   readonly link: GatewayLink;
+  readonly liveBudget: LiveBudget;
 }
 
 const logger = new Logger('attempt');
@@ -91,9 +93,18 @@ export async function bringToGateway(
     await reportOutcome(held, entry, tools);
   } catch (error) {
     if (!(error instanceof AttemptEnded)) throw error;
-    if (error.ending === 'drain') return tools.spool.write(held.key, entry);
+    if (error.ending === 'drain') {
+      held.unwatch();
+      return tools.spool.write(held.key, entry);
+    }
   }
-  tools.spool.remove(held.key);
+  dropFiles(held, tools);
+}
+
+/** What the spool has of an attempt. */
+function dropFiles(held: HeldAttempt, { spool }: AttemptTools): void {
+  held.unwatch();
+  spool.remove(held.key);
 }
 
 interface KeptOutputs extends PackedOutputs {
@@ -154,7 +165,7 @@ function verdictBeforeRun(error: unknown): Verdict {
 
 /** The attempt has no outcome: it belongs to somebody else, or the job is handed back. */
 async function giveUp(held: HeldAttempt, error: unknown, tools: AttemptTools): Promise<void> {
-  tools.spool.remove(held.key);
+  dropFiles(held, tools);
   if (error instanceof StaleAttemptError) {
     logger.warn(`The attempt ${held.key} is dropped: ${error.message}.`);
   } else if (error instanceof AttemptEnded) {

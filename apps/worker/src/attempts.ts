@@ -23,6 +23,7 @@ export class HeldAttempt implements AttemptRef {
   private readonly stopper = new AbortController();
   private readonly taker = new AbortController();
   private tree?: ProcessTree;
+  private watch?: { close(): void };
   private over = false;
 
   constructor(ref: AttemptRef) {
@@ -45,6 +46,17 @@ export class HeldAttempt implements AttemptRef {
   runs(tree: ProcessTree): void {
     this.tree = tree;
     if (this.stopped.aborted) tree.end();
+  }
+
+  /** Hands over what reads the attempt's logs. */
+  isWatchedBy(watch: { close(): void }): void {
+    this.watch = watch;
+  }
+
+  /** Nobody reads the attempt's logs any more: they may be removed. */
+  unwatch(): void {
+    this.watch?.close();
+    this.watch = undefined;
   }
 
   /** From here on a cancel comes too late: the outcome stands. */

@@ -34,10 +34,17 @@ export class GatewayLink {
 
   /** Says it once; what cannot be said now is not worth saying later. */
   async tell<T extends MessageType>(type: T, body: MessageBody<T>): Promise<void> {
+    await this.tryToTell(type, body);
+  }
+
+  /** Says it once. @returns whether the broker was there to take it */
+  async tryToTell<T extends MessageType>(type: T, body: MessageBody<T>): Promise<boolean> {
     try {
       await this.client.tell(type, body);
+      return true;
     } catch (error) {
-      this.logger.debug(`${type} was dropped: ${(error as Error).message}`);
+      this.logger.debug(`${type} was not sent: ${(error as Error).message}`);
+      return false;
     }
   }
 

@@ -1,7 +1,17 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, statSync, truncateSync } from 'node:fs';
+import { CHUNK_BYTES } from '#shared/messages/messages.js';
+import type { LiveBudget } from './live-budget.js';
 
-/** Sends one chunk; a failure drops the chunk, and the next one's offset shows the gap. */
-export type SendChunk = (offset: number, chunk: Buffer) => Promise<void>;
+export interface Chunk {
+  /** Bytes of the stream before it. */
+  readonly offset: number;
+  /** How many of them, right before it, were left out because the command writes faster than is sent. */
+  readonly skipped: number;
+  readonly data: Buffer;
+}
+
+/** Sends one chunk; what could not be sent is sent again later. @returns whether it was sent */
+export type SendChunk = (chunk: Chunk) => Promise<boolean>;
 
 export interface LogSize {
   /** Bytes that were kept. */
@@ -10,7 +20,18 @@ export interface LogSize {
   readonly cut: boolean;
 }
 
-const CHUNK_BYTES = 256 * 1024;
+export interface LogRules {
+  /** Bytes of the stream that are kept. */
+  readonly limit: number;
+  /** What is beyond the limit stays in the file until it is packed. */
+  readonly keepFull: boolean;
+  readonly budget: LiveBudget;
+  /** Called once, when the command has written more than the limit. */
+  onLimit(): void;
+  /** Sees all that is sent. */
+  onChunk?(chunk: Chunk): void;
+}
+
 /** Farther behind than this, a follower jumps ahead: live logs are for watching, the whole stands in the file. */
 const MAX_LAG_BYTES = 2 ** 20;
 
@@ -22,14 +43,17 @@ const MAX_LAG_BYTES = 2 ** 20;
 export class LogFollower {
   private fd?: number;
   private sent = 0;
+  /** The command is over: nothing more is kept. */
+  private size?: LogSize;
   private sending = false;
+  private closed = false;
   private cut = false;
+  private skipped = 0;
 
   constructor(
     private readonly file: string,
-    private readonly limit: number,
     private readonly send: SendChunk,
-    private readonly onLimit: () => void,
+    private readonly rules: LogRules,
   ) {}
 
   /** One look: sends at most one chunk, and nothing while the last one is under way. */
@@ -38,61 +62,78 @@ export class LogFollower {
     if (!this.sending) this.sendOne(kept);
   }
 
-  /** The last look: sends what is left, as far as that is for watching. */
+  /** The command is over: what the file holds now is the log. Looks go on to send what was not sent yet. */
   finish(): LogSize {
-    if (this.fd === undefined) return this.finishUnfollowed();
-    const bytes = this.keepWithinLimit();
-    while (this.sendOne(bytes));
-    closeSync(this.fd);
-    this.fd = undefined;
-    return { bytes, cut: this.cut };
+    // A command too short to be followed costs no more than asking for its file's size.
+    const bytes = this.fd === undefined ? this.keepUnfollowed() : this.keepWithinLimit();
+    return (this.size = { bytes, cut: this.cut });
   }
 
-  /** A command too short to be followed costs no more than asking for its file's size. */
-  private finishUnfollowed(): LogSize {
+  /** To be called before the file is removed. */
+  close(): void {
+    this.closed = true;
+    if (this.fd !== undefined) closeSync(this.fd);
+    this.fd = undefined;
+  }
+
+  private keepUnfollowed(): number {
     const size = statSync(this.file, { throwIfNoEntry: false })?.size ?? 0;
-    if (size <= this.limit) return { bytes: size, cut: this.cut };
-    truncateSync(this.file, this.limit);
+    const { limit, keepFull } = this.rules;
+    if (size <= limit) return size;
+    if (!keepFull) truncateSync(this.file, limit);
     this.markCut();
-    return { bytes: this.limit, cut: true };
+    return limit;
   }
 
   /** Cutting is final though the command writes on: it appends, so each look cuts what came since. */
   private keepWithinLimit(): number {
     const fd = this.open();
+    if (this.size) return this.size.bytes;
     if (fd === undefined) return 0;
     const { size } = fstatSync(fd);
-    if (size <= this.limit) return size;
-    ftruncateSync(fd, this.limit);
+    const { limit, keepFull } = this.rules;
+    if (size <= limit) return size;
+    if (!keepFull) ftruncateSync(fd, limit);
     this.markCut();
-    return this.limit;
+    return limit;
   }
 
   private markCut(): void {
     if (this.cut) return;
     this.cut = true;
-    this.onLimit();
+    this.rules.onLimit();
   }
 
-  private sendOne(kept: number): boolean {
-    if (this.fd === undefined || kept <= this.sent) return false;
-    if (kept - this.sent > MAX_LAG_BYTES) this.sent = kept - CHUNK_BYTES;
-    const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, kept - this.sent));
-    const read = readSync(this.fd, chunk, 0, chunk.length, this.sent);
-    if (read === 0) return false;
-    const offset = this.sent;
-    this.sent += read;
+  private sendOne(kept: number): void {
+    if (this.fd === undefined || kept <= this.sent) return;
+    this.jumpAhead(kept);
+    const length = this.rules.budget.take(Math.min(CHUNK_BYTES, kept - this.sent));
+    const buffer = Buffer.allocUnsafe(length);
+    const read = readSync(this.fd, buffer, 0, length, this.sent);
+    if (read === 0) return;
+    const chunk = { offset: this.sent, skipped: this.skipped, data: buffer.subarray(0, read) };
     this.sending = true;
-    void this.send(offset, chunk.subarray(0, read))
-      .catch(() => undefined)
-      .finally(() => {
+    this.send(chunk)
+      .catch(() => false)
+      .then((sent) => {
         this.sending = false;
+        if (!sent) return;
+        this.sent += read;
+        this.skipped = 0;
+        this.rules.onChunk?.(chunk);
       });
-    return true;
+  }
+
+  private jumpAhead(kept: number): void {
+    if (kept - this.sent <= MAX_LAG_BYTES) return;
+    const to = kept - CHUNK_BYTES;
+    this.skipped += to - this.sent;
+    this.sent = to;
   }
 
   /** The launcher makes the file when it starts the command. */
   private open(): number | undefined {
+    if (this.closed) return undefined;
     try {
       return (this.fd ??= openSync(this.file, 'r+'));
     } catch (error) {

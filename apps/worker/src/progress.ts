@@ -20,23 +20,35 @@ export function parseProgress(text: string): ProgressMark | undefined {
   return undefined;
 }
 
-/** Follows the file that a command writes its progress to, and tells of each change. */
+/** Follows the progress that a command writes to its file or says in its log, and tells of each change. */
 export class ProgressFollower {
-  private seen = '';
+  private seenInFile = '';
+  private latest?: ProgressMark;
+  private told?: ProgressMark;
 
   constructor(
     private readonly file: string,
     private readonly tell: (mark: ProgressMark) => void,
   ) {}
 
+  /** It stood in the log; told with the next look. */
+  said(mark: ProgressMark): void {
+    this.latest = mark;
+  }
+
   look(): void {
-    const mark = parseProgress(readTail(this.file));
-    if (!mark) return;
-    const told = JSON.stringify(mark);
-    if (told === this.seen) return;
-    this.seen = told;
+    const text = readTail(this.file);
+    if (text !== this.seenInFile) this.latest = parseProgress(text) ?? this.latest;
+    this.seenInFile = text;
+    const mark = this.latest;
+    if (!mark || isSame(mark, this.told)) return;
+    this.told = mark;
     this.tell(mark);
   }
+}
+
+function isSame(mark: ProgressMark, other: ProgressMark | undefined): boolean {
+  return mark.percent === other?.percent && mark.message === other.message;
 }
 
 /** The command owns the file: a link or a pipe in its place must neither be followed nor block the worker. */

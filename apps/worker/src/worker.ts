@@ -12,6 +12,7 @@ import { Health } from './health.js';
 import { Heartbeat } from './heartbeat.js';
 import type { Launcher } from './launcher.js';
 import { Recovery } from './recovery.js';
+import { LiveBudget } from './live-budget.js';
 import { Registration } from './registration.js';
 import { Spool } from './spool.js';
 import { CONTROL_SUBSCRIPTION, ticketSubscription } from './subscriptions.js';
@@ -112,3 +113,4 @@ function subscriptions(settings: WorkerSettings, workerId: string): Subscription
   };
   return [...tickets, control];
 }
+        liveBudget: new LiveBudget(),

@@ -4,6 +4,7 @@ import { ChannelClient } from '#shared/channel/channel-client.js';
 import { isFinal } from '#shared/job/job-state.js';
 import type { JobEvent } from '#shared/messages/messages.js';
 import type { MovedJob } from '../jobs/job-row.js';
+import { Wakeups } from './wakeups.js';
 
 /**
  * Tells of recorded events: at once to those who wait in this gateway, and through the events exchange to the
@@ -14,7 +15,10 @@ export class JobEvents {
   private readonly logger = new Logger(JobEvents.name);
   private readonly waiters = new EventEmitter({ captureRejections: false }).setMaxListeners(0);
 
-  constructor(private readonly channel: ChannelClient) {}
+  constructor(
+    private readonly channel: ChannelClient,
+    private readonly wakeups: Wakeups,
+  ) {}
 
   /** To be called after the move has committed. */
   publish(moved: readonly MovedJob[]): void {
@@ -31,6 +35,7 @@ export class JobEvents {
   /** An event came from the exchange, or happened here. */
   heard(event: JobEvent): void {
     if (isFinal(event.state)) this.waiters.emit(event.jobId);
+    this.wakeups.moved(event.jobId);
   }
 
   /** Resolves at the job's final event, or when `signal` fires. */

@@ -1,0 +1,133 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import { EventEmitter } from 'node:events';
+import { EVENTS_EXCHANGE, WRITTEN_EXCHANGE } from '#shared/amqp/topology.js';
+import { BROKER, type Broker, type Consumption, type Delivery } from '#shared/channel/broker.js';
+import { ChannelClient } from '#shared/channel/channel-client.js';
+import { decodeMessage } from '#shared/channel/envelope.js';
+import type { JobEvent, MessageBody } from '#shared/messages/messages.js';
+
+/** A wakeup may get lost on its way; followers look again this often all the same. */
+const LOOK_AGAIN_MS = 2000;
+/** How long this gateway goes on hearing the others when its last follower has left: the next one comes soon. */
+const LINGER_MS = 30_000;
+const ANY_EVENT = 'any event';
+
+/**
+ * Wakes those who follow something when there may be more of it to read, in whichever gateway it came. It says
+ * nothing else: what there is stands in the database, so that no wakeup has to arrive.
+ */
+@Injectable()
+export class Wakeups {
+  private readonly logger = new Logger(Wakeups.name);
+  private readonly emitter = new EventEmitter().setMaxListeners(0);
+  private readonly gateway = randomUUID();
+  private followers = 0;
+  private hearing?: Promise<Consumption[]>;
+  private lingering?: NodeJS.Timeout;
+
+  constructor(
+    @Inject(BROKER) private readonly broker: Broker,
+    private readonly channel: ChannelClient,
+  ) {}
+
+  /** Logs have grown, and this gateway has recorded it. */
+  written(jobIds: ReadonlySet<string>): void {
+    for (const jobId of jobIds) this.emitter.emit(jobId);
+    this.channel.tell('written', { gateway: this.gateway, jobIds: [...jobIds] }).catch((error: Error) => {
+      this.logger.debug(`other gateways were not told of written logs: ${error.message}`);
+    });
+  }
+
+  /** A job has moved. */
+  moved(jobId: string): void {
+    this.emitter.emit(jobId);
+    this.emitter.emit(ANY_EVENT);
+  }
+
+  /** @param jobId undefined for the events of all jobs */
+  follow(jobId: string | undefined): Wakeup {
+    if (this.followers++ === 0) this.hear();
+    return new Wakeup(this.emitter, jobId ?? ANY_EVENT, () => {
+      if (--this.followers === 0) this.lingering = setTimeout(() => this.hush(), LINGER_MS).unref();
+    });
+  }
+
+  /** Only gateways with followers hear what happens in the others: most of it interests nobody. */
+  private hear(): void {
+    clearTimeout(this.lingering);
+    this.hearing ??= Promise.all(
+      [EVENTS_EXCHANGE, WRITTEN_EXCHANGE].map(({ name }) =>
+        this.broker.consume({ exchange: name, keys: ['#'] }, { consumers: 1, prefetch: 100 }, (delivery) =>
+          this.heard(delivery),
+        ),
+      ),
+    );
+    this.hearing.catch((error: Error) => {
+      this.hearing = undefined;
+      this.logger.debug(`other gateways cannot be heard: ${error.message}`);
+    });
+  }
+
+  private hush(): void {
+    const { hearing } = this;
+    this.hearing = undefined;
+    void hearing?.then((consumptions) => consumptions.map((consumption) => consumption.stop()));
+  }
+
+  private async heard({ message }: Delivery): Promise<'ack' | 'dead-letter'> {
+    try {
+      const body = decodeMessage(message);
+      if (message.type === 'event') this.moved((body as JobEvent).jobId);
+      else this.heardWritten(body as MessageBody<'written'>);
+      return 'ack';
+    } catch (error) {
+      this.logger.debug(`a message of another gateway is refused: ${(error as Error).message}`);
+      return 'dead-letter';
+    }
+  }
+
+  private heardWritten({ gateway, jobIds }: MessageBody<'written'>): void {
+    if (gateway === this.gateway) return;
+    for (const jobId of jobIds) this.emitter.emit(jobId);
+  }
+}
+
+/** One follower's ear: what happens while it reads is not missed. */
+export class Wakeup {
+  private woken = false;
+  private readonly wake = () => {
+    this.woken = true;
+    this.stopWaiting?.();
+  };
+  private stopWaiting?: () => void;
+
+  constructor(
+    private readonly emitter: EventEmitter,
+    private readonly name: string,
+    private readonly onClose: () => void,
+  ) {
+    emitter.on(name, this.wake);
+  }
+
+  /** Resolves when there may be something new since the last time, when it is time to look, or with the signal. */
+  async next(signal: AbortSignal, ms = LOOK_AGAIN_MS): Promise<void> {
+    if (!this.woken && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms);
+        signal.addEventListener('abort', this.wake);
+        this.stopWaiting = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+      signal.removeEventListener('abort', this.wake);
+    }
+    this.woken = false;
+  }
+
+  close(): void {
+    this.emitter.off(this.name, this.wake);
+    this.onClose();
+  }
+}
