@@ -154,6 +154,46 @@ describe.each(Object.entries(BROKERS))('the channel between gateway and worker: 
     await expect(client.ask('claim', claim('odd'), { timeoutMs: 10_000 })).rejects.toThrow('another shape');
   });
 
+  it('sends requests of one moment together, each with its own answer', async () => {
+    const sent = jest.spyOn(broker, 'request');
+    const asked = ['default', 'broken', 'odd', 'default'].map((queue) =>
+      client.ask('claim', claim(queue), { timeoutMs: 10_000 }),
+    );
+    const misshapen = client.ask('claim', { ...claim('default'), claimId: 'none' }, { timeoutMs: 10_000 });
+    const answers = await Promise.allSettled([...asked, misshapen]);
+    expect(answers).toMatchObject([
+      { value: { job: null } },
+      { reason: { message: 'no such queue here', code: 'unknown_queue' } },
+      { reason: { message: expect.stringContaining('another shape') } },
+      { value: { job: null } },
+      { reason: { message: expect.stringContaining('another shape') } },
+    ]);
+    expect(sent).toHaveBeenCalledTimes(1);
+  });
+
+  it('sends what is asked while an answer is under way together, and waits for it no longer than a moment', async () => {
+    const sent = jest.spyOn(broker, 'request').mockReturnValueOnce(new Promise(() => undefined));
+    void client.ask('claim', claim('default'), { timeoutMs: 10_000 });
+    await eventually(() => sent.mock.calls.length, 1);
+    const asked = [1, 2, 3].map(() => client.ask('claim', claim('default'), { timeoutMs: 10_000 }));
+    expect(await Promise.all(asked)).toEqual([{ job: null }, { job: null }, { job: null }]);
+    expect(sent).toHaveBeenCalledTimes(2);
+  });
+
+  it('dead-letters a bundle that is none and answers for all of it', async () => {
+    for (const content of ['{}', '[]', 'x']) {
+      const message = {
+        type: 'claim',
+        content: Buffer.from(content),
+        headers: { 'labhand-version': 1, 'labhand-bundle': 2 },
+      };
+      const route = { exchange: '', key: REPORTS_QUEUE.name, confirmed: false, persistent: false };
+      const answer = await broker.request(route, message, 10_000);
+      expect(JSON.parse(answer.toString())).toMatchObject({ code: 'refused_message' });
+    }
+    await eventually(() => broker.depth(DEAD_QUEUE), 3);
+  });
+
   it('gives up an unanswered request in time', async () => {
     await server.stopConsuming('claims');
     await expect(client.ask('claim', claim('default'), { timeoutMs: 50 })).rejects.toThrow(

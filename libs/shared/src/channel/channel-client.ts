@@ -7,8 +7,9 @@ import {
   type Reply,
   type RequestType,
 } from '../messages/messages.js';
-import type { Broker, OutgoingMessage } from './broker.js';
-import { decodeAnswer, encodeMessage } from './envelope.js';
+import type { Broker } from './broker.js';
+import { Bundler } from './bundler.js';
+import { decodeAnswer, decodeAnswers, encodeBundle, encodeMessage, type Answer } from './envelope.js';
 
 export interface TellOptions {
   /** W3C trace context to go with the message. */
@@ -33,8 +34,20 @@ export class RemoteError extends Error {
 
 const DEFAULT_ANSWER_MS = 10_000;
 
+/** What every job asks, and the gateway answers at once: those of busy slots go together. */
+const BUNDLED: readonly RequestType[] = ['claim', 'finished'];
+
+interface Request {
+  readonly body: MessageBody<RequestType>;
+  readonly timeoutMs: number;
+}
+
 /** Sends our messages. `tell` and `ask` know their types; the ways of Nest's ClientProxy work too. */
 export class ChannelClient extends ClientProxy {
+  private readonly bundlers = new Map<MessageType, Bundler<Request, Answer>>(
+    BUNDLED.map((type) => [type, new Bundler((requests) => this.requestAll(type, requests))]),
+  );
+
   constructor(private readonly broker: Broker) {
     super();
     broker.status.subscribe((status) => this._status$.next(status));
@@ -63,8 +76,16 @@ export class ChannelClient extends ClientProxy {
     body: MessageBody<T>,
     { timeoutMs, traceparent, to }: AskOptions,
   ): Promise<Reply<T>> {
-    const message: OutgoingMessage = encodeMessage(type, body, traceparent);
-    const answer = decodeAnswer(await this.broker.request(ROUTES[type](body, to), message, timeoutMs));
+    const bundler = traceparent || to ? undefined : this.bundlers.get(type);
+    const answer = bundler
+      ? await bundler.ask({ body, timeoutMs })
+      : decodeAnswer(
+          await this.broker.request(
+            ROUTES[type](body, to),
+            encodeMessage(type, body, traceparent),
+            timeoutMs,
+          ),
+        );
     if ('error' in answer) throw new RemoteError(answer.error, answer.code);
     const reply = REPLIES[type].safeParse(answer.response);
     if (!reply.success) throw new Error(`the answer to ${type} has another shape than this version expects`);
@@ -80,6 +101,20 @@ export class ChannelClient extends ClientProxy {
 
   unwrap<T>(): T {
     return this.broker as T;
+  }
+
+  /** Several requests as one message. */
+  private async requestAll<T extends RequestType>(type: T, requests: readonly Request[]): Promise<Answer[]> {
+    const bodies = requests.map((request) => request.body as MessageBody<T>);
+    const timeoutMs = Math.max(...requests.map((request) => request.timeoutMs));
+    const route = ROUTES[type](bodies[0]!);
+    if (bodies.length === 1) {
+      return [decodeAnswer(await this.broker.request(route, encodeMessage(type, bodies[0]!), timeoutMs))];
+    }
+    const answers = decodeAnswers(await this.broker.request(route, encodeBundle(type, bodies), timeoutMs));
+    if (answers.length !== bodies.length)
+      throw new Error(`the answer to ${type} is not for all that was asked`);
+    return answers;
   }
 
   protected publish(packet: ReadPacket, callback: (packet: WritePacket) => void): () => void {

@@ -10,7 +10,15 @@ import type {
   Source,
 } from './broker.js';
 import { ChannelContext } from './channel-context.js';
-import { decodeMessage, encodeAnswer, type Answer } from './envelope.js';
+import {
+  checkBody,
+  decodeBundle,
+  decodeMessage,
+  encodeAnswer,
+  encodeAnswers,
+  isBundle,
+  type Answer,
+} from './envelope.js';
 
 /** What a server listens to; the name is for `stopConsuming` and for the log. */
 export interface Subscription {
@@ -100,20 +108,35 @@ export class ChannelServer extends Server implements CustomTransportStrategy {
 
   private async receive(name: string, delivery: Delivery): Promise<Settlement> {
     const { message } = delivery;
-    let body: unknown;
-    let handler: Handler;
     try {
-      body = decodeMessage(message);
-      handler = this.handlerOf(message);
+      const context = new ChannelContext(delivery);
+      if (isBundle(message)) return await this.bundle(name, message, context);
+      const body = decodeMessage(message);
+      const handler = this.handlerOf(message);
+      const run = () => this.run(handler, body, context);
+      if (handler.isEventHandler) return this.event(name, message, run);
+      message.reply?.(encodeAnswer(await this.answer(name, message, run)));
+      return 'ack';
     } catch (error) {
       const reason = (error as Error).message;
       this.logger.warn(`${name}: a message of type "${message.type.slice(0, 50)}" is refused: ${reason}`);
-      message.reply?.(encodeAnswer({ error: `the message is refused: ${reason}`, code: 'refused_message' }));
+      message.reply?.(encodeAnswer(refusal(error)));
       return 'dead-letter';
     }
-    const context = new ChannelContext(delivery);
-    const run = () => this.run(handler, body, context);
-    return handler.isEventHandler ? this.event(name, message, run) : this.request(name, message, run);
+  }
+
+  /** Handled at the same time, answered together; one that cannot be understood leaves the others alone. */
+  private async bundle(name: string, message: RawMessage, context: ChannelContext): Promise<Settlement> {
+    const { type, bodies } = decodeBundle(message);
+    const handler = this.handlerOf(message);
+    if (handler.isEventHandler) throw new Error('only requests come in bundles');
+    const answers = await Promise.all(
+      bodies.map((body) =>
+        this.answer(name, message, async () => this.run(handler, checkBody(type, body), context)),
+      ),
+    );
+    message.reply?.(encodeAnswers(answers));
+    return 'ack';
   }
 
   /** Nest tries to read every pattern as JSON, which for a plain name means an exception: asked once for each type. */
@@ -129,27 +152,23 @@ export class ChannelServer extends Server implements CustomTransportStrategy {
       await run();
       return 'ack';
     } catch (error) {
-      const settlement = (error as { requeue?: unknown })?.requeue === true ? 'requeue' : 'dead-letter';
-      this.logger.error(`${name}: ${type} failed (${settlement}): ${messageOf(error)}`, stackOf(error));
-      return settlement;
+      if ((error as { requeue?: unknown })?.requeue === true) {
+        this.logger.debug?.(`${name}: ${type} goes back to its queue: ${messageOf(error)}`);
+        return 'requeue';
+      }
+      this.logger.error(`${name}: ${type} failed (dead-letter): ${messageOf(error)}`, stackOf(error));
+      return 'dead-letter';
     }
   }
 
-  private async request(
-    name: string,
-    { type, reply }: RawMessage,
-    run: () => Promise<unknown>,
-  ): Promise<Settlement> {
-    let answer: Answer;
+  private async answer(name: string, { type }: RawMessage, run: () => Promise<unknown>): Promise<Answer> {
     try {
-      answer = { response: (await run()) ?? null };
+      return { response: (await run()) ?? null };
     } catch (error) {
-      const code = (error as { code?: unknown })?.code;
-      answer = { error: messageOf(error), code: typeof code === 'string' ? code : undefined };
       this.logger.error(`${name}: ${type} is answered with an error: ${messageOf(error)}`, stackOf(error));
+      const code = (error as { code?: unknown })?.code;
+      return { error: messageOf(error), code: typeof code === 'string' ? code : undefined };
     }
-    reply?.(encodeAnswer(answer));
-    return 'ack';
   }
 
   /** Between the hooks that Nest hands to its instrumentation. */
@@ -165,6 +184,10 @@ export class ChannelServer extends Server implements CustomTransportStrategy {
     });
     return outcome;
   }
+}
+
+function refusal(error: unknown): Answer {
+  return { error: `the message is refused: ${messageOf(error)}`, code: 'refused_message' };
 }
 
 async function resultOf(handler: Handler, body: unknown, context: ChannelContext): Promise<unknown> {
