@@ -18,6 +18,8 @@ export interface LauncherLogger {
 export interface LauncherOptions {
   /** Path of the C program; where no file is there, the Node program is used. */
   readonly native?: string;
+  /** Folder that was prepared for the control groups of jobs; without it the C program uses those of its own group. */
+  readonly cgroup?: string;
   /** Path of the compiled Node program. */
   readonly nodeProgram: string;
   readonly logger: LauncherLogger;
@@ -48,7 +50,11 @@ type Answer =
 export async function startLauncher(options: LauncherOptions): Promise<Launcher> {
   const native = options.native !== undefined && existsSync(options.native) ? options.native : undefined;
   if (native !== undefined) {
-    const program: Program = { kind: 'native', file: native, args: [] };
+    const program: Program = {
+      kind: 'native',
+      file: native,
+      args: options.cgroup === undefined ? [] : [`--cgroup=${options.cgroup}`],
+    };
     try {
       return await LauncherClient.open(program, options.logger);
     } catch (error) {
@@ -64,6 +70,7 @@ export async function startLauncher(options: LauncherOptions): Promise<Launcher>
 /** Keeps one launcher process, and replaces it when it died. */
 class LauncherClient implements Launcher {
   readonly kind: 'native' | 'node';
+  onReplaced?: (pid: number) => void;
   private closed = false;
   /** Processes that were replaced but whose trees are not yet gone. */
   private readonly dying = new Set<Promise<void>>();
@@ -107,6 +114,7 @@ class LauncherClient implements Launcher {
     void ended.then(() => this.dying.delete(ended));
     this.logger.warn('The launcher process had died; a new one is started.');
     this.current = new LauncherProcess(this.program, this.logger);
+    if (this.current.pid !== undefined) this.onReplaced?.(this.current.pid);
   }
 }
 

@@ -17,7 +17,11 @@ export async function runWorker(config: WorkerConfig, programFolder: string): Pr
   for (const warning of config.warnings) logger.warn(warning, 'main');
 
   const broker = new AmqpBroker({ url: config.amqpUrl, name: 'worker' });
-  const launcher = await startLauncher({ ...launcherPaths(programFolder), logger: new Logger('launcher') });
+  const launcher = await startLauncher({
+    ...launcherPaths(programFolder),
+    cgroup: config.cgroup,
+    logger: new Logger('launcher'),
+  });
   const worker = await createWorker(config, broker, { launcher });
   onSignals(
     async () => {

@@ -22,6 +22,7 @@ describe('the configuration of a worker', () => {
       LABHAND_STATE_DIR: '/state',
       LABHAND_DRAIN_TIMEOUT: '2h',
       LABHAND_WORKER_ID: '',
+      LABHAND_CGROUP: '/cg',
     });
     expect(config).toMatchObject({
       gatewayUrl: 'http://gateway:8080',
@@ -30,6 +31,7 @@ describe('the configuration of a worker', () => {
       workDir: '/state/work',
       drainTimeout: 7200,
       healthPort: 0,
+      cgroup: '/cg',
       logLevel: 'info',
       workerId: undefined,
     });
@@ -42,6 +44,7 @@ describe('the configuration of a worker', () => {
       LABHAND_DRAIN_TIMEOUT: 'soon',
       LABHAND_HEALTH_PORT: '70000',
       LABHAND_WORKER_ID: '../x',
+      LABHAND_CGROUP: 'cg',
     });
     for (const part of [
       'LABHAND_GATEWAY_URL',
@@ -50,6 +53,7 @@ describe('the configuration of a worker', () => {
       'LABHAND_DRAIN_TIMEOUT',
       'LABHAND_HEALTH_PORT',
       'LABHAND_WORKER_ID',
+      'LABHAND_CGROUP',
     ]) {
       expect(faults).toContain(part);
     }

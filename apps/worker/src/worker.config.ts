@@ -19,6 +19,8 @@ export interface WorkerSettings {
   readonly stateDir: string;
   /** Holds the workspaces of running attempts. */
   readonly workDir: string;
+  /** Folder that was prepared for the control groups of jobs. */
+  readonly cgroup?: string;
   /** Seconds that running attempts get to end by themselves when the worker is told to stop. */
   readonly drainTimeout: number;
   /** 0: no health endpoint. */
@@ -74,6 +76,10 @@ const environment = z.object({
     .transform(Number)
     .refine((port) => port <= 65_535, 'expected a port number up to 65535')
     .default(0),
+  LABHAND_CGROUP: z
+    .string()
+    .regex(/^\//, 'expected the absolute path of a folder in which control groups can be made')
+    .optional(),
   LABHAND_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
 });
 
@@ -87,6 +93,7 @@ export function readWorkerConfig(env: NodeJS.ProcessEnv = process.env): WorkerCo
   return {
     warnings,
     amqpUrl: values.LABHAND_AMQP_URL,
+    cgroup: values.LABHAND_CGROUP,
     logLevel: values.LABHAND_LOG_LEVEL,
     gatewayUrl: values.LABHAND_GATEWAY_URL,
     queues: values.LABHAND_QUEUES,
