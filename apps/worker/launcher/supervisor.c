@@ -1,6 +1,8 @@
 #include "supervisor.h"
 
+#include "cgroup.h"
 #include "child.h"
+#include "disk.h"
 #include "namespaces.h"
 #include "result.h"
 #include "tree.h"
@@ -8,16 +10,25 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 /* What the kernel sends us when the launcher died. */
 enum { LAUNCHER_DIED = SIGHUP };
+/* What the thread that adds up its files sends. */
+enum { DISK_FULL = SIGUSR2 };
 
 #define NEVER 1e18
 /* Seconds between two rounds of killing: the first few quickly, then slower should something hang in the kernel. */
 #define FIRST_ROUND 0.001
 #define LAST_ROUND 0.1
+/* Seconds from one count of processes to the next: short jobs are not counted, long ones seldom. */
+#define FIRST_COUNT 0.02
+#define LAST_COUNT 2.0
+/* Output is looked at this often: seconds, or a share of the idle time where that is less. */
+#define IDLE_LOOK 1.0
+#define IDLE_SHARE 0.1
 
 struct run {
     const struct order *order;
@@ -30,11 +41,37 @@ struct run {
     double wall_end;
     double round;
     bool launcher_died;
+
+    bool pausing;     /* rounds of stopping go on */
+    bool paused;      /* no process of the job runs */
+    bool resume_due;  /* asked for while pausing */
+    double paused_at; /* wall and idle time stand still from then on */
+    double pause_round;
+
+    double idle_since;
+    double idle_look;
+    long long output; /* bytes at the last look */
+
+    double count_at; /* when the processes are counted next */
+    double count_pause;
 };
+
+/* The time for which a job is paused is no time of its: what was due is due later by that much. */
+static void stop_pausing(struct run *run)
+{
+    run->pausing = run->resume_due = false;
+    if (!run->paused) return;
+    double lasted = now() - run->paused_at;
+    run->paused = false;
+    run->result.paused_seconds += lasted;
+    run->wall_end += lasted;
+    run->idle_since += lasted;
+}
 
 /* Ends the tree of one that is running still; the first cause stays. */
 static void ask(struct run *run, const char *cause, double grace)
 {
+    stop_pausing(run);
     if (!run->asked && !run->main_ended) run->result.cause = cause;
     run->asked = true;
     if (run->inside) run->inside->asked = true;
@@ -47,6 +84,7 @@ static void terminate(struct run *run, const char *cause)
     ask(run, cause, run->order->kill_grace);
     signal_descendants(SIGTERM);
     /* A stopped process takes its TERM only when it goes on. */
+    freeze_group(false);
     signal_descendants(SIGCONT);
 }
 
@@ -61,7 +99,8 @@ static void note_death(struct run *run, pid_t pid, int status, const struct rusa
     }
     run->result.ran = true;
     run->result.status = run->inside && run->inside->ran ? run->inside->status : status;
-    run->wall_end = NEVER;
+    stop_pausing(run);
+    run->wall_end = run->idle_look = NEVER;
     /* A job that ended by itself leaves nothing; one that was asked to end has its grace time to the last process. */
     if (!run->asked) run->kill_at = 0;
 }
@@ -90,29 +129,66 @@ static bool reap(struct run *run)
     return pid == 0;
 }
 
-/* A signal, or 0 at the time. */
-static int wait_until(double time)
+static bool is_over(const struct run *run)
 {
-    sigset_t all;
-    sigfillset(&all);
-    double seconds = time - now();
-    if (seconds < 0) seconds = 0;
-    if (seconds > 1e8) seconds = 1e8;
-    struct timespec timeout = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
-    int signal = sigtimedwait(&all, NULL, &timeout);
-    return signal < 0 ? 0 : signal;
+    return run->asked || run->main_ended;
 }
 
-static double next_time(struct run *run)
+static void resume(struct run *run)
 {
-    if (now() < run->kill_at) return run->kill_at < run->wall_end ? run->kill_at : run->wall_end;
-    double round = run->round;
-    run->round = round * 2 < LAST_ROUND ? round * 2 : LAST_ROUND;
-    return now() + round;
+    if (run->pausing) {
+        run->resume_due = true;
+        return;
+    }
+    if (run->paused && !freeze_group(false)) signal_descendants(SIGCONT);
+    stop_pausing(run);
+    report_state("resumed", run->order->id);
 }
 
-static void obey(struct run *run, int signal)
+/* Stops what runs; paused is only what was found stopped to the last process. */
+static void stop_more(struct run *run)
 {
+    if (!run->pausing) return;
+    if (!freeze_group(true) && !stop_descendants()) {
+        run->pause_round = run->pause_round * 2 < LAST_ROUND ? run->pause_round * 2 : LAST_ROUND;
+        return;
+    }
+    run->pausing = false;
+    run->paused = true;
+    run->paused_at = now();
+    report_state("paused", run->order->id);
+    if (run->resume_due) resume(run);
+}
+
+static void pause_job(struct run *run)
+{
+    if (run->paused) {
+        report_state("paused", run->order->id);
+    } else if (!run->pausing) {
+        run->pausing = true;
+        run->pause_round = FIRST_ROUND / 2;
+        stop_more(run);
+    }
+}
+
+static void pass_signal(const struct run *run, int number, bool to_group)
+{
+    if (run->inside) signal_inside(run->main, number, to_group);
+    else kill(to_group ? -run->main : run->main, number);
+}
+
+/* What goes to a job that is over means nothing. */
+static void obey_message(struct run *run, int message)
+{
+    if (is_over(run)) return;
+    if (message == PAUSE_JOB) pause_job(run);
+    else if (message == RESUME_JOB) resume(run);
+    else pass_signal(run, message & ~TO_GROUP, message & TO_GROUP);
+}
+
+static void obey(struct run *run, int signal, int message)
+{
+    if (signal == TELL_JOB) obey_message(run, message);
     switch (signal) {
     case END_JOB:
         terminate(run, "ended");
@@ -124,26 +200,135 @@ static void obey(struct run *run, int signal)
     case KILL_JOB:
         ask(run, "ended", 0);
         break;
+    case DISK_FULL:
+        if (disk_is_full()) terminate(run, "disk");
+        break;
     default: /* SIGCHLD wakes us, nothing else is for us */
         break;
     }
 }
 
+static long long output_of(const struct order *order)
+{
+    struct stat out, err;
+    return (stat(order->out, &out) == 0 ? out.st_size : 0) + (stat(order->err, &err) == 0 ? err.st_size : 0);
+}
+
+static void look_at_output(struct run *run)
+{
+    double time = now(), most = run->order->idle_time;
+    long long output = output_of(run->order);
+    if (output != run->output) {
+        run->output = output;
+        run->idle_since = time;
+    }
+    if (time >= run->idle_since + most) {
+        run->idle_look = NEVER;
+        terminate(run, "idle");
+        return;
+    }
+    double pause = most * IDLE_SHARE < IDLE_LOOK ? most * IDLE_SHARE : IDLE_LOOK;
+    double end = run->idle_since + most;
+    run->idle_look = time + pause < end ? time + pause : end;
+}
+
+static void count_processes(struct run *run)
+{
+    /* Of a namespace's, the first is not the job's. */
+    long count = count_descendants() - (run->inside != NULL);
+    if (count > run->result.max_processes) run->result.max_processes = count;
+    if (run->count_pause < LAST_COUNT) run->count_pause *= 2;
+    run->count_at = now() + run->count_pause;
+}
+
+static double earlier(double one, double other)
+{
+    return one < other ? one : other;
+}
+
+/* A signal and what it carries, or 0 at the time. */
+static int wait_until(double time, int *message)
+{
+    sigset_t all;
+    siginfo_t info = { 0 };
+    sigfillset(&all);
+    double seconds = time - now();
+    if (seconds < 0) seconds = 0;
+    if (seconds > 1e8) seconds = 1e8;
+    struct timespec timeout = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
+    int signal = sigtimedwait(&all, &info, &timeout);
+    *message = info.si_value.sival_int;
+    return signal < 0 ? 0 : signal;
+}
+
+static double next_time(struct run *run)
+{
+    if (now() >= run->kill_at) {
+        double round = run->round;
+        run->round = earlier(round * 2, LAST_ROUND);
+        return now() + round;
+    }
+    if (run->paused) return run->kill_at;
+    double next = earlier(run->kill_at, run->count_at);
+    if (run->pausing) next = earlier(next, now() + run->pause_round);
+    return earlier(next, earlier(run->wall_end, run->idle_look));
+}
+
+static void do_what_is_due(struct run *run)
+{
+    double time = now();
+    stop_more(run);
+    if (run->paused) return;
+    if (time >= run->count_at && time < run->kill_at) count_processes(run);
+    if (time >= run->idle_look) look_at_output(run);
+    if (time < run->wall_end) return;
+    run->wall_end = NEVER;
+    terminate(run, "timeout");
+}
+
 static void watch(struct run *run)
 {
+    int message;
     while (reap(run)) {
-        if (now() >= run->kill_at) kill_children();
-        obey(run, wait_until(next_time(run)));
-        if (now() >= run->wall_end) {
-            run->wall_end = NEVER;
-            terminate(run, "timeout");
+        if (now() >= run->kill_at) {
+            kill_group();
+            kill_children();
         }
+        int signal = wait_until(next_time(run), &message);
+        obey(run, signal, message);
+        do_what_is_due(run);
     }
+}
+
+/* Of a job that was just started. */
+static void begin_watches(struct run *run)
+{
+    const struct order *order = run->order;
+    double start = run->result.started_at;
+    if (order->wall_time > 0) run->wall_end = start + order->wall_time;
+    if (order->idle_time > 0) {
+        run->output = output_of(order);
+        run->idle_since = run->idle_look = start;
+    }
+    run->count_pause = FIRST_COUNT;
+    run->count_at = start + FIRST_COUNT;
+}
+
+static pid_t start_job(struct run *run)
+{
+    const struct order *order = run->order;
+    if (order->disk > 0 && !watch_disk(order, DISK_FULL)) {
+        set_error(&run->result, "the files of", order->id, "watched", errno);
+        return -1;
+    }
+    if (order->isolation < ISOLATION_NAMESPACES) return start_child(order, &run->result);
+    return start_in_namespaces(order, &run->inside, &run->result);
 }
 
 _Noreturn void supervise(const struct order *order, pid_t launcher)
 {
     struct run run = { .order = order, .kill_at = NEVER, .wall_end = NEVER, .round = FIRST_ROUND };
+    run.idle_look = run.count_at = NEVER;
 
     prctl(PR_SET_PDEATHSIG, LAUNCHER_DIED);
     /* It may have died before we asked to be told. */
@@ -151,12 +336,13 @@ _Noreturn void supervise(const struct order *order, pid_t launcher)
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 
     begin_result(&run.result);
-    if (order->isolation < ISOLATION_NAMESPACES) run.main = start_child(order, &run.result);
-    else run.main = start_in_namespaces(order, &run.inside, &run.result);
+    run.main = make_group(order, &run.result) ? start_job(&run) : -1;
     if (run.main > 0) {
-        if (order->wall_time > 0) run.wall_end = run.result.started_at + order->wall_time;
+        begin_watches(&run);
         watch(&run);
     }
+    measure_group(&run.result);
+    remove_group();
     /* The worker counts a job of a dead launcher as lost with it; the record tells the rest. */
     report_ended(order->id, order->record, &run.result, !run.launcher_died);
     _exit(0);
