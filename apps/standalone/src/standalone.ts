@@ -12,7 +12,7 @@ import { startLauncher } from '#worker/launcher-client.js';
 import { launcherPaths } from '#worker/launcher-paths.js';
 import { createWorker, type Worker } from '#worker/worker.js';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.js';
-import { lockFolder } from './folder-lock.js';
+import { lockDataFolder } from './folder-lock.js';
 import type { StandaloneConfig } from './standalone.config.js';
 
 /** Gateway and worker in one process, on a Postgres of their own and a broker in memory. */
@@ -53,7 +53,7 @@ export async function startStandalone(
   };
   try {
     prepareFolder(config.folder);
-    undo.push(lockFolder(config.folder));
+    undo.push(lockDataFolder(config.folder));
     await refuseTakenPort(config.gateway);
     const databaseUrl = config.databaseUrl ?? (await startDatabase(config.folder, installation, undo));
     keepAdminKey(config.gateway);
@@ -120,11 +120,21 @@ async function startWorker(
   broker: Broker,
   gateway: Gateway,
 ): Promise<Worker> {
-  const launcher = await startLauncher({ ...launcherPaths(workerProgram), logger: new Logger('launcher') });
+  const launcher = await startLauncher({
+    ...launcherPaths(workerProgram),
+    cgroup: config.worker.cgroup,
+    logger: new Logger('launcher'),
+  });
   const gatewayUrl = addressFor(config.gateway.host, gateway.url);
   const worker = await createWorker({ ...config.worker, gatewayUrl }, broker, { launcher });
   await worker.start();
+  // Gateway and database go on; what is submitted waits for the next start.
+  void worker.retired.then(() => worker.leave()).catch(workerFault);
   return worker;
+}
+
+function workerFault(error: Error): void {
+  new Logger('worker').error(`The worker did not stop cleanly: ${error.message}`, error.stack);
 }
 
 /** Where a program on this machine reaches a server that listens on `host`. */

@@ -25,6 +25,8 @@ export class HeldAttempt implements AttemptRef {
   private tree?: ProcessTree;
   private watch?: { close(): void };
   private over = false;
+  private toBePaused = false;
+  private isPaused = false;
 
   constructor(ref: AttemptRef) {
     this.jobId = ref.jobId;
@@ -42,10 +44,41 @@ export class HeldAttempt implements AttemptRef {
     return this.taker.signal;
   }
 
-  /** Hands over the command's processes; they are ended at once when the attempt has been ended before. */
+  /** No process of the command runs until it is resumed. */
+  get paused(): boolean {
+    return this.isPaused;
+  }
+
+  /** Hands over the command's processes; what was asked for before is done to them at once. */
   runs(tree: ProcessTree): void {
     this.tree = tree;
     if (this.stopped.aborted) tree.end();
+    else if (this.toBePaused) void this.pause();
+  }
+
+  /**
+   * Stops the command's processes; of a command that has not begun yet, once it has.
+   * @returns whether they are stopped
+   */
+  async pause(): Promise<boolean> {
+    this.toBePaused = true;
+    if (!(await this.tree?.pause())) return false;
+    this.isPaused = true;
+    return true;
+  }
+
+  /** @returns whether they go on */
+  async resume(): Promise<boolean> {
+    this.toBePaused = false;
+    if (!(await this.tree?.resume())) return false;
+    this.isPaused = false;
+    return true;
+  }
+
+  /** @returns false when there is no command to send it to */
+  signal(name: string, target: 'main' | 'group'): boolean {
+    this.tree?.signal(name, target);
+    return this.tree !== undefined;
   }
 
   /** Hands over what reads the attempt's logs. */
@@ -65,13 +98,14 @@ export class HeldAttempt implements AttemptRef {
     this.over = true;
   }
 
-  /** Ending again the same way does nothing. */
+  /** Ending again the same way does nothing. What belongs to somebody else may run there by now: it gets no grace. */
   end(ending: Ending): void {
     if (ending === 'cancel' && this.over) return;
     const ended = new AttemptEnded(ending);
     this.stopper.abort(ended);
     if (ending !== 'cancel') this.taker.abort(ended);
-    this.tree?.end();
+    if (ending === 'abandon') this.tree?.kill();
+    else this.tree?.end();
   }
 
   /** Leaves the command no grace. */
@@ -83,6 +117,12 @@ export class HeldAttempt implements AttemptRef {
 /** All attempts that this worker holds. */
 export class Attempts {
   private readonly held = new Map<string, HeldAttempt>();
+  private idleSince = performance.now();
+
+  /** Seconds for which nothing has been held. */
+  get idleSeconds(): number {
+    return this.held.size > 0 ? 0 : (performance.now() - this.idleSince) / 1000;
+  }
 
   hold(ref: AttemptRef): HeldAttempt {
     const attempt = new HeldAttempt(ref);
@@ -92,6 +132,7 @@ export class Attempts {
 
   letGo(attempt: HeldAttempt): void {
     this.held.delete(attempt.key);
+    this.idleSince = performance.now();
   }
 
   find(ref: AttemptRef): HeldAttempt | undefined {

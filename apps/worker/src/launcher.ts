@@ -100,6 +100,8 @@ export interface Launcher {
   readonly capabilities: Readonly<Record<string, boolean | string>>;
   /** Of the launcher's present process. */
   readonly pid: number | undefined;
+  /** Called with the process that takes the place of one that died. */
+  onReplaced?: (pid: number) => void;
   start(order: LaunchOrder): ProcessTree;
   /** Ends every tree and the launcher. */
   close(): Promise<void>;

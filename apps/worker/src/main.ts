@@ -2,13 +2,17 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ConfigurationError } from '#shared/config/environment.js';
 import { isWorkerReady } from './health-note.js';
+import { StateDirTakenError } from './state-lock.js';
+import { readWorkerOptions, USAGE } from './worker-options.js';
 import { readWorkerConfig } from './worker.config.js';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 
-/** `main.js` runs a worker; `main.js health` tells by its exit code whether the one of this environment is ready. */
-async function main(command?: string): Promise<void> {
-  const config = readWorkerConfig();
+/** See USAGE in worker-options.ts. */
+async function main(args: readonly string[]): Promise<void> {
+  const { command, variables } = readWorkerOptions(args);
+  if (command === 'help') return void process.stdout.write(USAGE);
+  const config = readWorkerConfig(undefined, variables);
   if (command === 'health') {
     process.exitCode = isWorkerReady(config.stateDir) ? 0 : 1;
     return;
@@ -18,7 +22,8 @@ async function main(command?: string): Promise<void> {
   await runWorker(config, HERE);
 }
 
-main(process.argv[2]).catch((error: Error) => {
-  process.stderr.write(`${error instanceof ConfigurationError ? error.message : error.stack}\n`);
+main(process.argv.slice(2)).catch((error: Error) => {
+  const forPeople = [ConfigurationError, StateDirTakenError].some((kind) => error instanceof kind);
+  process.stderr.write(`${forPeople ? error.message : error.stack}\n`);
   process.exit(1);
 });

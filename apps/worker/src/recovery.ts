@@ -2,7 +2,8 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { attemptKey } from './attempts.js';
 import { bringToGateway, type AttemptTools } from './attempt.js';
 import { handBack } from './hand-back.js';
-import { lastLauncherGone, noteLauncher } from './last-launcher.js';
+import { lastLaunchersGone, noteLauncher } from './last-launchers.js';
+import { endLeftProcesses } from './left-processes.js';
 import { SETTINGS, TOOLS } from './tokens.js';
 import type { WorkerSettings } from './worker.config.js';
 import type { SpoolEntry } from './spool.js';
@@ -24,11 +25,15 @@ export class Recovery {
   /** Reads the spool and clears the workspaces, once all that ran there has ended; nothing is sent yet. */
   async look(): Promise<void> {
     const { launcher } = this.tools;
-    await lastLauncherGone(this.settings.stateDir, launcher.pid);
-    if (launcher.pid !== undefined) noteLauncher(this.settings.stateDir, launcher.pid);
+    const { stateDir } = this.settings;
+    await lastLaunchersGone(stateDir, launcher.pid);
+    const note = (pid: number) => noteLauncher(stateDir, pid);
+    if (launcher.pid !== undefined) note(launcher.pid);
+    launcher.onReplaced = note;
     const { entries, dead } = this.tools.spool.leftovers();
     this.entries = entries;
     this.dead = dead;
+    await endLeftProcesses(dead);
     await this.tools.workspaces.clear();
   }
 

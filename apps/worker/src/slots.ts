@@ -8,6 +8,7 @@ import { attemptJob, type AttemptTools } from './attempt.js';
 import { claimJob } from './claim.js';
 import { Drain } from './drain.js';
 import { handBack } from './hand-back.js';
+import { Quota } from './quota.js';
 import { TOOLS } from './tokens.js';
 
 /**
@@ -25,6 +26,7 @@ export class Slots {
   constructor(
     @Inject(TOOLS) private readonly tools: AttemptTools,
     private readonly drain: Drain,
+    private readonly quota: Quota,
   ) {}
 
   @EventPattern<string>('ticket')
@@ -38,11 +40,20 @@ export class Slots {
   }
 
   private async serveOne(queue: string): Promise<void> {
+    if (this.drain.draining || !(await this.quota.mayAsk())) return this.leaveToOthers();
     const job = await this.claim(queue);
+    const comesTooLate = this.drain.draining;
+    this.quota.answered(job !== undefined);
     if (!job) return;
     await withLogContext({ jobId: job.jobId, attempt: job.attempt }, () =>
-      this.drain.draining ? handBack(job, 'drain', this.tools) : attemptJob(job, this.tools),
+      comesTooLate ? handBack(job, 'drain', this.tools) : attemptJob(job, this.tools),
     );
+  }
+
+  /** The ticket goes back to its queue, once it would not come to this worker again. */
+  private async leaveToOthers(): Promise<never> {
+    await this.drain.quiet;
+    throw new TicketReturned();
   }
 
   private async release(context: ChannelContext): Promise<void> {
@@ -56,12 +67,20 @@ export class Slots {
 
   /** A claim that was sent is answered before a drain ends, lest its job waits for a lease that nobody holds. */
   private async claim(queue: string) {
-    if (this.drain.draining) return undefined;
     try {
       return await claimJob(queue, this.tools, this.drain.over);
     } catch (error) {
       this.logger.warn(`A claim in ${queue} had no answer: ${(error as Error).message}`);
       return undefined;
     }
+  }
+}
+
+/** Nothing went wrong: another worker may have the ticket. */
+class TicketReturned extends Error {
+  readonly requeue = true;
+
+  constructor() {
+    super('this worker takes no more jobs');
   }
 }

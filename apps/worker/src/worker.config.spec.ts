@@ -37,6 +37,15 @@ describe('the configuration of a worker', () => {
     });
   });
 
+  it('an option goes before its variable', () => {
+    const env = { ...minimal, LABHAND_MAX_JOBS: '5', LABHAND_IDLE_TIMEOUT: '90' };
+    expect(readWorkerConfig(env)).toMatchObject({ maxJobs: 5, idleTimeout: 90 });
+    expect(readWorkerConfig(env, { LABHAND_MAX_JOBS: '1' })).toMatchObject({ maxJobs: 1, idleTimeout: 90 });
+    expect(faultsOf({ ...minimal, LABHAND_MAX_JOBS: '0', LABHAND_IDLE_TIMEOUT: '0' })).toMatch(
+      /LABHAND_MAX_JOBS: expected.*\n.*LABHAND_IDLE_TIMEOUT: expected/,
+    );
+  });
+
   it('lists every problem at once', () => {
     const faults = faultsOf({
       LABHAND_GATEWAY_URL: 'gateway',

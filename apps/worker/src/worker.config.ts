@@ -23,6 +23,10 @@ export interface WorkerSettings {
   readonly cgroup?: string;
   /** Seconds that running attempts get to end by themselves when the worker is told to stop. */
   readonly drainTimeout: number;
+  /** Jobs that it takes in its life; by default as many as come. */
+  readonly maxJobs?: number;
+  /** Seconds without anything to do after which it stops; by default it waits for ever. */
+  readonly idleTimeout?: number;
   /** 0: no health endpoint. */
   readonly healthPort: number;
   /** What jobs get of the worker's own environment; nothing else of it reaches them. */
@@ -70,6 +74,12 @@ const environment = z.object({
   LABHAND_STATE_DIR: z.string().optional(),
   LABHAND_WORK_DIR: z.string().optional(),
   LABHAND_DRAIN_TIMEOUT: seconds.default(60),
+  LABHAND_MAX_JOBS: z
+    .string()
+    .regex(/^[1-9]\d{0,8}$/, 'expected a whole number of at least 1')
+    .transform(Number)
+    .optional(),
+  LABHAND_IDLE_TIMEOUT: seconds.refine((it) => it > 0, 'expected a duration of more than 0').optional(),
   LABHAND_HEALTH_PORT: z
     .string()
     .regex(/^\d+$/, 'expected a port number, or 0 for none')
@@ -85,10 +95,14 @@ const environment = z.object({
 
 /**
  * The worker's configuration from its environment.
+ * @param options variables that go before it
  * @throws {ConfigurationError} with all faults together
  */
-export function readWorkerConfig(env: NodeJS.ProcessEnv = process.env): WorkerConfig {
-  const { settings: values, warnings } = readEnvironment(environment, env);
+export function readWorkerConfig(
+  env: NodeJS.ProcessEnv = process.env,
+  options: Readonly<Record<string, string>> = {},
+): WorkerConfig {
+  const { settings: values, warnings } = readEnvironment(environment, { ...env, ...options });
   const stateDir = resolve(values.LABHAND_STATE_DIR ?? defaultStateDir());
   return {
     warnings,
@@ -102,6 +116,8 @@ export function readWorkerConfig(env: NodeJS.ProcessEnv = process.env): WorkerCo
     stateDir,
     workDir: values.LABHAND_WORK_DIR ? resolve(values.LABHAND_WORK_DIR) : defaultWorkDir(stateDir),
     drainTimeout: values.LABHAND_DRAIN_TIMEOUT,
+    maxJobs: values.LABHAND_MAX_JOBS,
+    idleTimeout: values.LABHAND_IDLE_TIMEOUT,
     healthPort: values.LABHAND_HEALTH_PORT,
     jobEnvironment: ownEnvironment(env),
   };

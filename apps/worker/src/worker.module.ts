@@ -7,6 +7,8 @@ import { Control } from './control.js';
 import { Drain } from './drain.js';
 import { Health } from './health.js';
 import { Heartbeat } from './heartbeat.js';
+import { IdleTimeout } from './idle-timeout.js';
+import { Quota } from './quota.js';
 import { Recovery } from './recovery.js';
 import { Registration } from './registration.js';
 import { Slots } from './slots.js';
@@ -36,6 +38,8 @@ export class WorkerModule {
         Registration,
         Heartbeat,
         Drain,
+        Quota,
+        IdleTimeout,
         Health,
       ],
     };

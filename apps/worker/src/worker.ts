@@ -10,12 +10,14 @@ import { FilesClient } from './files-client.js';
 import { GatewayLink } from './gateway-link.js';
 import { Health } from './health.js';
 import { Heartbeat } from './heartbeat.js';
+import { IdleTimeout } from './idle-timeout.js';
 import type { Launcher } from './launcher.js';
-import { Recovery } from './recovery.js';
 import { LiveBudget } from './live-budget.js';
+import { Recovery } from './recovery.js';
 import { Registration } from './registration.js';
 import { Spool } from './spool.js';
 import { CONTROL_SUBSCRIPTION, ticketSubscription } from './subscriptions.js';
+import { lockStateDir } from './state-lock.js';
 import { keptWorkerId } from './worker-id.js';
 import type { WorkerSettings } from './worker.config.js';
 import { WorkerModule } from './worker.module.js';
@@ -23,14 +25,19 @@ import { Workspaces } from './workspace.js';
 
 /** A worker that is put together but not started. */
 export class Worker {
-  private closing = false;
+  private closing?: Promise<void>;
+  private retire!: () => void;
+  /** Resolves when it has a reason of its own to stop: an operator's drain, its quota, its idle timeout. */
+  readonly retired = new Promise<void>((resolve) => (this.retire = resolve));
 
   constructor(
     readonly id: string,
+    private readonly settings: WorkerSettings,
     private readonly app: INestMicroservice,
     private readonly broker: Broker,
     private readonly launcher: Launcher,
     private readonly workspaces: Workspaces,
+    private readonly unlock: () => void,
   ) {}
 
   /** Resolves when tickets are taken, or when closed before; waits for broker and gateway as long as it takes. */
@@ -42,18 +49,32 @@ export class Worker {
     }
   }
 
-  /** Drains and stops; the broker is left to whoever made it. */
-  async close(): Promise<void> {
-    this.closing = true;
-    await this.app.get(Drain).drain();
-    await this.app.close();
-    await this.launcher.close();
-    await this.workspaces.clear();
+  /** Drains within its drain timeout and stops; the broker is left to whoever made it. */
+  close(): Promise<void> {
+    this.app.get(Drain).limit(this.settings.drainTimeout);
+    return this.leave();
+  }
+
+  /** Likewise, in whatever time it was given when it retired. */
+  leave(): Promise<void> {
+    this.closing ??= this.stop();
+    return this.closing;
   }
 
   /** Cuts a drain short. */
   hurry(): void {
     this.app.get(Drain).hurry();
+  }
+
+  private async stop(): Promise<void> {
+    try {
+      await this.app.get(Drain).drain();
+      await this.app.close();
+      await this.launcher.close();
+      await this.workspaces.clear();
+    } finally {
+      this.unlock();
+    }
   }
 
   private async begin(): Promise<void> {
@@ -65,6 +86,8 @@ export class Worker {
     this.app.get(Recovery).start();
     this.app.get(Heartbeat).start(heartbeatSeconds);
     await this.app.listen();
+    this.app.get(IdleTimeout).start();
+    void this.app.get(Drain).asked.then(() => this.retire());
   }
 }
 
@@ -74,6 +97,7 @@ export async function createWorker(
   broker: Broker,
   { launcher }: { launcher: Launcher },
 ): Promise<Worker> {
+  const unlock = lockStateDir(settings.stateDir);
   const workerId = settings.workerId ?? keptWorkerId(settings.stateDir);
   const server = new ChannelServer(broker, subscriptions(settings, workerId));
   const workspaces = new Workspaces(settings.workDir, workerId);
@@ -91,18 +115,20 @@ export async function createWorker(
         files: new FilesClient(settings.gatewayUrl),
         launcher,
         link: new GatewayLink(new ChannelClient(broker), broker),
+        liveBudget: new LiveBudget(),
       },
     }),
     { strategy: server, bufferLogs: false },
   );
-  return new Worker(workerId, app, broker, launcher, workspaces);
+  return new Worker(workerId, settings, app, broker, launcher, workspaces, unlock);
 }
 
 function subscriptions(settings: WorkerSettings, workerId: string): Subscription[] {
   const tickets = Object.entries(settings.queues).map(([queue, slots]) => ({
     name: ticketSubscription(queue),
     source: { queue: ticketsQueue(queue) },
-    consumers: slots,
+    // More would only get tickets that they have to leave to others.
+    consumers: Math.min(slots, settings.maxJobs ?? slots),
     prefetch: 1,
   }));
   const control = {
@@ -113,4 +139,3 @@ function subscriptions(settings: WorkerSettings, workerId: string): Subscription
   };
   return [...tickets, control];
 }
-        liveBudget: new LiveBudget(),
