@@ -5,6 +5,7 @@ import {
   controlKey,
   DEAD_QUEUE,
   EVENTS_EXCHANGE,
+  HEARTBEATS_QUEUE,
   LIVE_QUEUE,
   REPORTS_QUEUE,
   ticketsQueue,
@@ -148,7 +149,7 @@ describe.each(Object.keys(BROKERS))('over %s', (name) => {
     expect(await dead()).toBe(0);
     const toQueue = (queue: QueueDeclaration) => ({ exchange: '', key: queue.name, declare: queue });
     const places = [
-      ...[CLAIMS_QUEUE, REPORTS_QUEUE, LIVE_QUEUE, ticketsQueue('default')].map(toQueue),
+      ...[CLAIMS_QUEUE, REPORTS_QUEUE, HEARTBEATS_QUEUE, LIVE_QUEUE, ticketsQueue('default')].map(toQueue),
       { exchange: CONTROL_EXCHANGE.name, key: controlKey(worker.id) },
       { exchange: EVENTS_EXCHANGE.name, key: 'default.succeeded' },
     ];

@@ -25,6 +25,8 @@ export interface House {
   /** A folder that goes away with the house. */
   readonly folder: string;
   startWorker(settings?: Partial<WorkerSettings>): Promise<Worker>;
+  /** One more on the same database and broker; the test stops it. */
+  startGateway(): Promise<Gateway>;
   /** Submits JSON and waits for the end. */
   run(job: JobSpecInput): ReturnType<Client['run']>;
   end(): Promise<void>;
@@ -50,19 +52,16 @@ export async function startHouse(options: HouseOptions = {}): Promise<House> {
   const { broker } = testBroker;
   await broker.connect();
   const adminKey = formatApiKey(makeApiKey());
-  const gateway = await startGateway(
-    {
-      ...GATEWAY_DEFAULTS,
-      databaseUrl: database.url,
-      port: 0,
-      blobs: { kind: 'directory', directory: join(folder, 'blobs') },
-      adminKey,
-      callbacks: { allow: ['127.0.0.0/8'] },
-      ...options.gateway,
-    },
-    broker,
-    log,
-  );
+  const config: GatewayConfig = {
+    ...GATEWAY_DEFAULTS,
+    databaseUrl: database.url,
+    port: 0,
+    blobs: { kind: 'directory', directory: join(folder, 'blobs') },
+    adminKey,
+    callbacks: { allow: ['127.0.0.0/8'] },
+    ...options.gateway,
+  };
+  const gateway = await startGateway(config, broker, log);
   const workers: Worker[] = [];
   const startWorker = async (settings: Partial<WorkerSettings> = {}) => {
     const state = join(folder, `worker-${workers.length}`);
@@ -97,6 +96,7 @@ export async function startHouse(options: HouseOptions = {}): Promise<House> {
     databaseUrl: database.url,
     folder,
     startWorker,
+    startGateway: () => startGateway(config, broker, log),
     run: (job) => client.run(job),
     end: async () => {
       await Promise.all(workers.map((worker) => worker.close()));

@@ -1,4 +1,4 @@
-import { StreamableFile } from '@nestjs/common';
+import { Logger, StreamableFile } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { Readable } from 'node:stream';
 
@@ -9,6 +9,8 @@ export interface ServerSentEvent {
   readonly id: string;
   readonly data: unknown;
 }
+
+const logger = new Logger('EventStream');
 
 /** Milliseconds without an event until a comment shows that the connection is alive. */
 const SIGN_OF_LIFE_MS = 15_000;
@@ -26,6 +28,7 @@ export function eventStream(
     'x-accel-buffering': 'no',
   });
   const text = Readable.from(encoded(events), { objectMode: false });
+  text.on('error', (error) => logger.warn(`a stream of events ended early: ${error.message}`));
   return new StreamableFile(text, { type: 'text/event-stream' });
 }
 

@@ -30,7 +30,7 @@ const NEXT = ['stdout', 'stderr']
     (stream, index) => `
   (SELECT stream, at_byte, skipped, data FROM log_chunks
    WHERE job_id = $1 AND attempt = $2 AND stream = '${stream}'
-     AND at_byte > $${index + 3} - ${CHUNK_BYTES} AND at_byte + length(data) > $${index + 3}
+     AND at_byte > $${index + 3}::bigint - ${CHUNK_BYTES} AND at_byte + length(data) > $${index + 3}::bigint
    ORDER BY at_byte LIMIT ${CHUNKS_PER_READ})`,
   )
   .join(' UNION ALL ');

@@ -6,7 +6,7 @@ import { Wakeups, type Wakeup } from '../events/wakeups.js';
 import type { ServerSentEvent } from '../http/event-stream.js';
 import { FollowedStream, type StreamNews } from './followed-stream.js';
 import { JobLogs } from './job-logs.js';
-import { LiveLogs, type Places, type StreamName } from './live-logs.js';
+import { LiveLogs, type LiveChunk, type Places, type StreamName } from './live-logs.js';
 import { placeId, type LogPlace } from './log-place.js';
 
 /** Milliseconds until a look at what is missing, where a wakeup does not come first. */
@@ -97,49 +97,42 @@ export class LogFollowing implements OnModuleDestroy {
     wakeup: Wakeup,
     stop: AbortSignal,
   ): Events {
-    let announced = known;
-    while (!stop.aborted) {
-      if (announced && (yield* this.chunks(followed, true))) continue;
-      const state = await this.state(followed);
-      if (!state) return undefined;
-      if (!announced && state.worker_id !== null) {
+    // First of all, because of an attempt that is over the whole log is better than the chunks that are left.
+    let state = await this.state(followed);
+    if (!known) {
+      state = yield* this.begun(followed, state, wakeup, stop);
+      if (state?.worker_id)
         yield followed.event('attempt', { attempt: followed.attempt, worker: state.worker_id });
-        announced = true;
-        continue;
-      }
-      if (state.ending !== null) {
-        yield* this.rest(followed, state);
-        return state;
-      }
-      if (isFinal(state.state)) return state;
+    }
+    while (state && state.ending === null && !isFinal(state.state) && !stop.aborted) {
+      const chunks = await this.live.next(followed.jobId, followed.attempt, followed.places);
+      const isWhole = chunks.length > 0 && !chunks.some((chunk) => followed.misses(chunk));
+      if (!isWhole) state = await this.state(followed);
+      if (state?.ending !== null) break;
+      const before = followed.progress;
+      yield* followed.take(chunks, true);
+      if (followed.progress > before) continue;
       yield undefined;
       await wakeup.next(stop, followed.waits ? MISSING_MS : undefined);
     }
-    return undefined;
+    if (stop.aborted) return undefined;
+    if (state && state.ending !== null) yield* this.rest(followed, state);
+    return state;
   }
 
-  /**
-   * A few live chunks.
-   * @param patient what may still come is waited for
-   * @returns whether there were any
-   */
-  private async *chunks(
+  /** Waits for the attempt to begin; it never does when the job ends before. */
+  private async *begun(
     followed: FollowedAttempt,
-    patient: boolean,
-  ): AsyncGenerator<ServerSentEvent, boolean> {
-    const { jobId, attempt } = followed;
-    let taken = false;
-    followed.waits = false;
-    for (const chunk of await this.live.next(jobId, attempt, followed.places)) {
-      const stream = followed.stream(chunk.stream);
-      if (patient && stream.waitsBefore(chunk, Date.now())) {
-        followed.waits = true;
-        continue;
-      }
-      taken = true;
-      for (const news of stream.take(chunk.at, chunk.data)) yield followed.news(news);
+    state: FollowedState | undefined,
+    wakeup: Wakeup,
+    stop: AbortSignal,
+  ): Events {
+    while (state && state.worker_id === null && !isFinal(state.state) && !stop.aborted) {
+      yield undefined;
+      await wakeup.next(stop);
+      state = await this.state(followed);
     }
-    return taken;
+    return state;
   }
 
   /** What an attempt that is over has written and the follower has not seen. */
@@ -153,10 +146,18 @@ export class LogFollowing implements OnModuleDestroy {
       }
     }
     // A worker that was lost has reported no log: what it sent while it lived is all there is.
-    if (!state.stdout) while (yield* this.chunks(followed, false));
+    if (!state.stdout) yield* this.remains(followed);
     for (const stream of followed.streams) {
       for (const news of stream.flush()) yield followed.news(news);
       if (state[stream.name]?.cut) yield followed.event('cut', { stream: stream.name, at: stream.end });
+    }
+  }
+
+  private async *remains(followed: FollowedAttempt): AsyncGenerator<ServerSentEvent> {
+    for (;;) {
+      const chunks = await this.live.next(followed.jobId, followed.attempt, followed.places);
+      if (chunks.length === 0) return;
+      yield* followed.take(chunks, false);
     }
   }
 
@@ -181,10 +182,24 @@ class FollowedAttempt {
     this.streams = names.map((name) => new FollowedStream(name, start[name], start.midway));
   }
 
-  stream(name: StreamName): FollowedStream {
-    const stream = this.streams.find((one) => one.name === name);
-    if (!stream) throw new Error(`${name} is not followed`);
-    return stream;
+  /** Bytes that were read of all streams, and so grows with every chunk that is taken. */
+  get progress(): number {
+    return this.streams.reduce((sum, stream) => sum + stream.end, 0);
+  }
+
+  /** Whether something before this chunk was not read. */
+  misses(chunk: LiveChunk): boolean {
+    return chunk.at > this.stream(chunk.stream).end;
+  }
+
+  /** @param patient what may still come is waited for */
+  *take(chunks: readonly LiveChunk[], patient: boolean): Generator<ServerSentEvent> {
+    this.waits = false;
+    for (const chunk of chunks) {
+      const stream = this.stream(chunk.stream);
+      if (patient && stream.waitsBefore(chunk, Date.now())) this.waits = true;
+      else for (const news of stream.take(chunk.at, chunk.data)) yield this.news(news);
+    }
   }
 
   /** Where reading goes on; beyond all ends for what is not followed. */
@@ -208,6 +223,12 @@ class FollowedAttempt {
     const data = { attempt: this.attempt, ...job, exitCode };
     const given = Object.fromEntries(Object.entries(data).filter(([, value]) => value !== null));
     return { event: 'end', id: placeId(this.place, true), data: given };
+  }
+
+  private stream(name: StreamName): FollowedStream {
+    const stream = this.streams.find((one) => one.name === name);
+    if (!stream) throw new Error(`${name} is not followed`);
+    return stream;
   }
 
   private get place(): LogPlace {
