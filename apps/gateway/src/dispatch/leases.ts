@@ -6,6 +6,7 @@ import type { Subscription } from 'rxjs';
 import { Database } from '../database/database.js';
 import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
 import { JobLifecycle } from '../jobs/job-lifecycle.js';
+import { goneAfter } from '../workers/workers.js';
 import { Aftermath } from './aftermath.js';
 
 const RENEW = `
@@ -26,6 +27,9 @@ const RENEW = `
  * five, and the broker may take its time over the first connections.
  */
 const COMING_BACK = 10;
+
+/** Milliseconds after which an answer of the database is a late one. */
+const LATE_MS = 2000;
 
 interface Renewed {
   jobId: string;
@@ -101,19 +105,46 @@ export class Leases {
     const asleep = this.lastRound !== undefined && now - this.lastRound > 3 * roundSeconds * 1000 + 1000;
     this.lastRound = now;
     if (asleep && this.hearingSince !== undefined) this.hearingSince = now;
-    const patience = Math.max(this.config.lease, COMING_BACK) * 1000;
-    if (this.hearingSince === undefined || now - this.hearingSince < patience) return;
+    if (this.hearingSince === undefined) return;
+    const heard = (now - this.hearingSince) / 1000;
     try {
-      const moved = await this.lifecycle.reclaim();
-      for (const job of moved) {
-        this.logger.warn(`lease ran out, the job is ${job.state}`, { jobId: job.id, attempt: job.attempt });
-      }
-      await this.aftermath.of(moved);
+      await this.takeBack(heard);
     } catch (error) {
       // Without the database no heartbeat could be recorded either.
       this.hearingSince = Date.now();
       throw error;
     }
+  }
+
+  /** @param heard seconds for which heartbeats could be heard */
+  private async takeBack(heard: number): Promise<void> {
+    const { lease } = this.config;
+    const gone = Math.min(goneAfter(this.config), lease);
+    if (heard < Math.max(gone, COMING_BACK)) return;
+    const asOf = await this.databaseTime();
+    if (!asOf) return;
+    // A canceled job need not wait for its lease: should its worker come back, it finds that the job is over.
+    const moved = await this.lifecycle.reclaimCanceled(new Date(asOf.getTime() + (lease - gone) * 1000));
+    if (heard >= Math.max(lease, COMING_BACK)) moved.push(...(await this.lifecycle.reclaim(asOf)));
+    for (const job of moved) {
+      this.logger.warn(`its worker is gone, the job is ${job.state}`, {
+        jobId: job.id,
+        attempt: job.attempt,
+      });
+    }
+    await this.aftermath.of(moved);
+  }
+
+  /**
+   * Asked for before leases are compared with it: a database that was frozen finds that all of them ran out, in time
+   * in which it recorded no heartbeat. Undefined when it answered so late that this may be such a time.
+   */
+  private async databaseTime(): Promise<Date | undefined> {
+    const asked = Date.now();
+    const row = await this.database.one<{ now: Date }>('SELECT clock_timestamp() AS now');
+    if (Date.now() - asked < LATE_MS) return row!.now;
+    this.hearingSince = Date.now();
+    return undefined;
   }
 
   close(): void {

@@ -128,12 +128,13 @@ const ONE_ATTEMPT = `
   SELECT j.id, j.attempt FROM jobs j
   WHERE j.id = $2 AND j.attempt = $3 AND j.worker_id = $4 AND j.lease_expires_at IS NOT NULL`;
 
-const RECLAIM = giveBack(
-  `SELECT j.id, j.attempt FROM jobs j WHERE j.lease_expires_at < now() AND j.id = ANY (
-     SELECT id FROM jobs WHERE lease_expires_at < now() ORDER BY lease_expires_at LIMIT $2)`,
-  'lost',
-  true,
-);
+/** Whose leases end before a time of the database's clock. */
+const leasesBefore = (which = 'true') =>
+  `SELECT j.id, j.attempt FROM jobs j WHERE j.lease_expires_at < $3 AND j.id = ANY (
+     SELECT id FROM jobs WHERE lease_expires_at < $3 AND ${which} ORDER BY lease_expires_at LIMIT $2)`;
+
+const RECLAIM = giveBack(leasesBefore(), 'lost', true);
+const RECLAIM_CANCELED = giveBack(leasesBefore('cancel_requested_at IS NOT NULL'), 'lost', true);
 const LOSE = giveBack(ONE_ATTEMPT, 'lost', true);
 const HAND_BACK = giveBack(ONE_ATTEMPT, 'handed_back', false);
 
@@ -276,9 +277,21 @@ export class JobLifecycle {
     return this.database.one<MovedJob>(statement, [message, jobId, attempt, workerId]);
   }
 
-  /** Takes back what runs on workers that were not heard of for a whole lease. */
-  reclaim(): Promise<MovedJob[]> {
-    return this.database.query<MovedJob>(RECLAIM, ['Its worker was not heard of any more.', CHUNK]);
+  /**
+   * Takes back what runs on workers that were not heard of for a whole lease.
+   * @param asOf of the database's clock: leases that had not run out by then are left alone
+   */
+  reclaim(asOf = new Date()): Promise<MovedJob[]> {
+    return this.database.query<MovedJob>(RECLAIM, ['Its worker was not heard of any more.', CHUNK, asOf]);
+  }
+
+  /** Ends canceled jobs whose leases run out before a time of the database's clock: nobody is left to end them. */
+  reclaimCanceled(before: Date): Promise<MovedJob[]> {
+    return this.database.query<MovedJob>(RECLAIM_CANCELED, [
+      'It was canceled, and its worker was not heard of any more.',
+      CHUNK,
+      before,
+    ]);
   }
 
   /** Fails what waited longer than its time to live. */

@@ -22,6 +22,11 @@ export interface WorkerRow {
 /** After this many missed heartbeats a worker no longer counts as there. */
 const MISSED_HEARTBEATS = 3;
 
+/** Seconds of silence after which a worker no longer counts as there. */
+export function goneAfter({ heartbeat }: GatewayConfig): number {
+  return heartbeat * MISSED_HEARTBEATS + 1;
+}
+
 const WORKERS = `
   SELECT w.*, w.draining OR w.drain_requested AS draining,
          (SELECT count(*)::integer FROM jobs j WHERE j.worker_id = w.id AND j.lease_expires_at IS NOT NULL) AS running
@@ -102,7 +107,7 @@ export class Workers {
   async present(): Promise<WorkerRow[]> {
     return this.database.query<WorkerRow>(
       `${WORKERS} WHERE w.heard_at > now() - make_interval(secs => $1) ORDER BY w.id`,
-      [this.config.heartbeat * MISSED_HEARTBEATS + 1],
+      [goneAfter(this.config)],
     );
   }
 
