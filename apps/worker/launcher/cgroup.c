@@ -122,6 +122,9 @@ static bool has_needed(const struct order *order, struct result *result)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i].needed && folder_for(all[i].controller) == NULL)
             return fail(result, all[i].what, all[i].name, "enforced without a control group", why_no_folder());
+    /* Version 1 does not slow down what goes through the page cache, which is nearly all. */
+    if (order->io_write > 0 && folders_version() == 1)
+        return fail(result, "the limit", "ioWrite", "enforced by control groups of version 1", EOPNOTSUPP);
     return true;
 }
 

@@ -9,6 +9,7 @@
 #include "cgroup.h"
 #include "folders.h"
 #include "order.h"
+#include "probe.h"
 #include "result.h"
 #include "seccomp.h"
 #include "signals.h"
@@ -317,6 +318,7 @@ static const char *given_folder(int count, char **arguments)
 
 int main(int count, char **arguments)
 {
+    if (count > 1 && strcmp(arguments[1], "probe") == 0) return probe(arguments + 2);
     /* What was left open by whoever started us is no business of jobs. Done once: what we open ourselves is O_CLOEXEC. */
     for (int fd = 3; fd < 1024; fd++) close(fd);
     int signals = take_signals();
@@ -338,7 +340,7 @@ int main(int count, char **arguments)
         return 1;
     }
     find_folders(given_folder(count, arguments));
-    report_ready();
+    report_ready(folders_version());
     serve(signals);
     remove_folders();
     return 0;

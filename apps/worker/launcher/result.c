@@ -22,7 +22,7 @@ static const char *error_name(int error, char *buffer, size_t size)
         { EINVAL, "EINVAL" }, { EIO, "EIO" }, { EISDIR, "EISDIR" }, { ELIBBAD, "ELIBBAD" }, { ELOOP, "ELOOP" },
         { EMFILE, "EMFILE" }, { ENAMETOOLONG, "ENAMETOOLONG" }, { ENFILE, "ENFILE" }, { ENODEV, "ENODEV" },
         { ENOENT, "ENOENT" }, { ENOEXEC, "ENOEXEC" }, { ENOMEM, "ENOMEM" }, { ENOSPC, "ENOSPC" },
-        { ENOTDIR, "ENOTDIR" }, { ENXIO, "ENXIO" }, { EPERM, "EPERM" }, { EROFS, "EROFS" }, { ESTALE, "ESTALE" },
+        { ENOSYS, "ENOSYS" }, { ENOTDIR, "ENOTDIR" }, { ENXIO, "ENXIO" }, { EOPNOTSUPP, "EOPNOTSUPP" }, { EPERM, "EPERM" }, { EROFS, "EROFS" }, { ESTALE, "ESTALE" },
         { ETXTBSY, "ETXTBSY" },
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -164,8 +164,13 @@ void report_state(const char *what, const char *id)
     say(line);
 }
 
-void report_ready(void)
+void report_ready(int groups)
 {
-    say("{\"answer\":\"ready\",\"protocol\":1,\"capabilities\":{\"sureEnd\":true,\"endsWithLauncher\":true,"
-        "\"usage\":true,\"noNewPrivileges\":true,\"closesDescriptors\":true}}\n");
+    char line[LINE], version[32] = "";
+    if (groups > 0) snprintf(version, sizeof version, ",\"cgroup\":\"v%d\"", groups);
+    snprintf(line, sizeof line,
+             "{\"answer\":\"ready\",\"protocol\":1,\"capabilities\":{\"sureEnd\":true,\"endsWithLauncher\":true,"
+             "\"usage\":true,\"noNewPrivileges\":true,\"closesDescriptors\":true%s}}\n",
+             version);
+    say(line);
 }

@@ -32,7 +32,8 @@ void take_error(struct result *result, const struct result *from);
 
 /* Writes the record, then the answer: who lost the answer finds the record. */
 void report_ended(const char *id, const char *record, const struct result *result, bool answer);
-void report_ready(void);
+/* groups: the version of control groups that jobs may have, 0 for none */
+void report_ready(int groups);
 /* what: paused, resumed */
 void report_state(const char *what, const char *id);
 
