@@ -94,6 +94,10 @@ class LauncherClient implements Launcher {
     return this.current.pid;
   }
 
+  get probeProgram(): string | undefined {
+    return this.kind === 'native' ? this.program.file : undefined;
+  }
+
   start(order: LaunchOrder): ProcessTree {
     if (this.closed) throw new Error(`The launcher is closed; ${order.id} cannot be started.`);
     const refusal = impossible(order);

@@ -96,7 +96,9 @@ export interface ProcessTree {
 export interface Launcher {
   /** `native` (the C program) or `node`. */
   readonly kind: 'native' | 'node';
-  /** What this launcher can do, as it goes into the worker's registration. */
+  /** The C program, as a command that does what probes need (launcher/probe.c); undefined: the Node program. */
+  readonly probeProgram?: string;
+  /** What this launcher says of itself; what it can enforce on this host is found out by probes (capabilities.ts). */
   readonly capabilities: Readonly<Record<string, boolean | string>>;
   /** Of the launcher's present process. */
   readonly pid: number | undefined;

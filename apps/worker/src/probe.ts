@@ -32,10 +32,14 @@ const PATIENCE = 10;
  * Runs the probe's job. Resolves with undefined when it showed the effect, else with why not.
  * @param folder empty, the worker's own, not in /tmp where it can be helped: there other things are hidden already
  */
-export async function findFault(probe: Probe, launcher: Launcher, folder: string): Promise<string | undefined> {
+export async function findFault(
+  probe: Probe,
+  launcher: Launcher,
+  folder: string,
+): Promise<string | undefined> {
   const place = makePlace(folder);
   const stdout = place.secret;
-  const own = probe.attempt && [launcher.program ?? '', 'probe', ...probe.attempt(place)];
+  const own = probe.attempt && [launcher.probeProgram ?? '', 'probe', ...probe.attempt(place)];
   try {
     const result = await launcher.start({
       id: `probe ${probe.word}`,
