@@ -7,6 +7,7 @@ import { reportOutcome } from './finish.js';
 import type { GatewayLink } from './gateway-link.js';
 import { handBack } from './hand-back.js';
 import { placeInputs } from './inputs.js';
+import type { Capabilities } from './capabilities.js';
 import type { Launcher } from './launcher.js';
 import type { LiveBudget } from './live-budget.js';
 import { takeSnapshot, type Snapshot } from './output-files.js';
@@ -25,6 +26,9 @@ export interface AttemptTools {
   readonly workspaces: Workspaces;
   readonly files: FilesClient;
   readonly launcher: Launcher;
+  readonly capabilities: Capabilities;
+  /** Real paths of what is the worker's. */
+  readonly closedFolders: readonly string[];
   readonly link: GatewayLink;
   readonly liveBudget: LiveBudget;
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ISOLATION_PROBES } from './isolation-probes.js';
@@ -10,35 +11,36 @@ import { removeTree } from './remove-tree.js';
 export interface Capabilities {
   /** Words of what a probe has shown to be enforced here (see `Requirement`), separated by spaces. */
   readonly enforces: string;
-  /** Jobs have users of their own (`jobUser`). */
-  readonly ownUid: boolean;
+  /** Jobs have users of their own; or why not. */
+  readonly ownUid: true | string;
   /** What the launcher says of itself; and of each word that is not enforced, why. */
   readonly [detail: string]: boolean | string;
 }
 
-/** Users of jobs are counted from here: Debian gives none of them to anybody, and even small id maps reach so far. */
-const FIRST_JOB_USER = 58_000;
-
-/** User and group of the jobs in a worker's nth workspace, counted from 1, where jobs have users of their own. */
-export function jobUser(nth: number): number {
-  return FIRST_JOB_USER + nth;
+export interface Found {
+  readonly capabilities: Capabilities;
+  /** User of the first workspace's jobs where they have users of their own. */
+  readonly firstUser: number | undefined;
 }
 
 /**
  * Finds out by trying what can be enforced here, all at once.
  * @param folder for the probes' files; made and removed again
+ * @param workerId so that no two workers of a machine give their jobs the same users
  */
-export async function findCapabilities(launcher: Launcher, folder: string): Promise<Capabilities> {
+export async function findCapabilities(launcher: Launcher, folder: string, workerId: string): Promise<Found> {
   mkdirSync(folder, { recursive: true, mode: 0o711 });
   try {
-    return await probeAll(launcher, folder);
+    const users = launcher.kind === 'node' ? NO_USERS : await findUsers(launcher, folder, workerId);
+    const firstUser = typeof users === 'number' ? users : undefined;
+    const ownUid = typeof users === 'number' ? true : users;
+    return { capabilities: { ...(await probeAll(launcher, folder, firstUser)), ownUid }, firstUser };
   } finally {
     await removeTree(folder);
   }
 }
 
-async function probeAll(launcher: Launcher, folder: string): Promise<Capabilities> {
-  const uid = await findUser(launcher, join(folder, 'user'));
+async function probeAll(launcher: Launcher, folder: string, uid: number | undefined) {
   const secret = [process.pid, ...(launcher.pid === undefined ? [] : [launcher.pid])];
   const probes =
     launcher.kind === 'node'
@@ -54,20 +56,39 @@ async function probeAll(launcher: Launcher, folder: string): Promise<Capabilitie
   return {
     ...launcher.capabilities,
     ...(Object.fromEntries(missing) as Record<string, string>),
-    ownUid: uid !== undefined,
     enforces: enforced.join(' '),
   };
 }
 
-/** A user of its own is for root to give, and not in every container. */
-async function findUser(launcher: Launcher, folder: string): Promise<number | undefined> {
-  const uid = jobUser(0);
-  const probe: Probe = {
+const NO_USERS = 'only root gives jobs users of their own';
+
+/**
+ * Numbers that systemd leaves to nobody, a thousand for each worker; and, for containers whose users end at 65,535,
+ * numbers that Debian gives to nobody.
+ */
+function candidates(workerId: string): number[] {
+  const block = createHash('sha256').update(workerId).digest().readUInt32LE() % 268_000;
+  return [1_879_048_192 + block * 1000, 58_000];
+}
+
+/** A user of its own is for root to give, and not in every container. Resolves with the first, or why there is none. */
+async function findUsers(launcher: Launcher, folder: string, workerId: string): Promise<number | string> {
+  if (process.geteuid?.() !== 0) return NO_USERS;
+  let fault = NO_USERS;
+  for (const user of candidates(workerId)) {
+    const found = await findFault(userProbe(user), launcher, join(folder, `user-${user}`));
+    if (found === undefined) return user;
+    fault = found;
+  }
+  return fault;
+}
+
+/** By the absolute path too: the way to the folder may be closed to others, as that to /root/anything is. */
+function userProbe(uid: number): Probe {
+  return {
     word: 'isolation:process',
     limits: { uid },
-    script: `[ "$(id -u) $(id -g)" = "${uid} ${uid}" ] && : > file && echo own`,
-    shows: (_result, output) => output === 'own\n',
+    script: `id -u; id -g; : > file; [ -e "$DIRECTORY/file" ] && echo reached`,
+    shows: (_result, output) => output === `${uid}\n${uid}\nreached\n`,
   };
-  if (launcher.kind === 'node' || process.geteuid?.() !== 0) return undefined;
-  return (await findFault(probe, launcher, folder)) === undefined ? uid : undefined;
 }

@@ -7,7 +7,7 @@ import type { LaunchOrder, LaunchResult, Launcher } from './launcher.js';
 export interface Probe {
   readonly word: Requirement;
   readonly limits: Partial<LaunchOrder>;
-  /** For /bin/sh, which stands in every image. In `$SECRET` is a file of the worker's, in `$OUTSIDE` a folder of its. */
+  /** For /bin/sh, which stands in every image. `$SECRET` is a file of the worker's, `$OUTSIDE` a folder of its, `$DIRECTORY` the job's. */
   readonly script?: string;
   /** Instead, what the C launcher's own probe program does (launcher/probe.c): what a shell cannot. */
   readonly attempt?: (place: ProbePlace) => readonly string[];
@@ -44,7 +44,12 @@ export async function findFault(
     const result = await launcher.start({
       id: `probe ${probe.word}`,
       command: own ?? ['/bin/sh', '-c', probe.script ?? ''],
-      env: { PATH: '/usr/local/bin:/usr/bin:/bin', SECRET: stdout, OUTSIDE: place.outside },
+      env: {
+        PATH: '/usr/local/bin:/usr/bin:/bin',
+        SECRET: stdout,
+        OUTSIDE: place.outside,
+        DIRECTORY: place.directory,
+      },
       directory: place.directory,
       stdout,
       stderr: `${stdout}.err`,

@@ -63,7 +63,7 @@ export class Registration implements OnApplicationShutdown {
       queues: Object.fromEntries(
         Object.entries(queues).map(([name, slots]) => [name, { slots, settings: queueSettings[name] }]),
       ),
-      capabilities: { ...this.tools.launcher.capabilities },
+      capabilities: { ...this.tools.capabilities },
     };
   }
 }

@@ -1,7 +1,7 @@
 import type { ClaimedJob, Outcome } from '#shared/messages/messages.js';
 import type { HeldAttempt } from './attempts.js';
 import type { GatewayLink } from './gateway-link.js';
-import { jobEnvironment } from './job-environment.js';
+import { launchOrder } from './launch-order.js';
 import type { LaunchResult, Launcher } from './launcher.js';
 import type { LiveBudget } from './live-budget.js';
 import { OutputWatch } from './output-watch.js';
@@ -22,6 +22,7 @@ export interface RunTools {
   readonly link: GatewayLink;
   readonly liveBudget: LiveBudget;
   readonly ownEnvironment: Readonly<Record<string, string>>;
+  readonly closedFolders: readonly string[];
 }
 
 /**
@@ -34,19 +35,10 @@ export async function runCommand(
   held: HeldAttempt,
   workspace: Workspace,
   spool: SpoolFiles,
-  { launcher, ownEnvironment, ...watching }: RunTools,
+  tools: RunTools,
 ): Promise<Ran> {
   held.stopped.throwIfAborted();
-  const tree = launcher.start({
-    id: held.key,
-    command: job.command,
-    env: jobEnvironment(job, workspace, ownEnvironment),
-    directory: workspace.directory,
-    stdout: spool.stdout,
-    stderr: spool.stderr,
-    wallTime: job.limits.wallTime,
-    killGrace: job.limits.killGrace,
-  });
+  const tree = tools.launcher.start(launchOrder(job, held.key, workspace, spool, tools));
   held.runs(tree);
 
   let overLimit = false;
@@ -55,7 +47,7 @@ export async function runCommand(
     overLimit = true;
     tree.end();
   };
-  const watch = new OutputWatch(job, workspace, spool, watching, onLimit);
+  const watch = new OutputWatch(job, workspace, spool, tools, onLimit);
   held.isWatchedBy(watch);
   let result: LaunchResult;
   try {
@@ -77,6 +69,10 @@ export async function runCommand(
       wallSeconds: result.wallSeconds,
       cpuSeconds: result.cpuSeconds,
       maxMemoryBytes: result.maxMemoryBytes,
+      maxProcesses: result.maxProcesses,
+      readBytes: result.readBytes,
+      writtenBytes: result.writtenBytes,
+      pausedSeconds: result.pausedSeconds,
     },
   };
 }

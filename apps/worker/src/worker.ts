@@ -1,3 +1,5 @@
+import { chmodSync, mkdirSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
 import type { INestMicroservice } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { CONTROL_EXCHANGE, controlKey, ticketsQueue } from '#shared/amqp/topology.js';
@@ -5,6 +7,7 @@ import type { Broker } from '#shared/channel/broker.js';
 import { ChannelClient } from '#shared/channel/channel-client.js';
 import { ChannelServer, type Subscription } from '#shared/channel/channel-server.js';
 import { Attempts } from './attempts.js';
+import { findCapabilities } from './capabilities.js';
 import { Drain } from './drain.js';
 import { FilesClient } from './files-client.js';
 import { GatewayLink } from './gateway-link.js';
@@ -100,7 +103,10 @@ export async function createWorker(
   const unlock = lockStateDir(settings.stateDir);
   const workerId = settings.workerId ?? keptWorkerId(settings.stateDir);
   const server = new ChannelServer(broker, subscriptions(settings, workerId));
-  const workspaces = new Workspaces(settings.workDir, workerId);
+  openWayTo(settings);
+  const probing = join(settings.workDir, `${workerId}.probe`);
+  const { capabilities, firstUser } = await findCapabilities(launcher, probing, workerId);
+  const workspaces = new Workspaces(settings.workDir, workerId, firstUser);
   const app = await NestFactory.createMicroservice(
     WorkerModule.of({
       settings,
@@ -114,6 +120,8 @@ export async function createWorker(
         workspaces,
         files: new FilesClient(settings.gatewayUrl),
         launcher,
+        capabilities,
+        closedFolders: closedFolders(settings),
         link: new GatewayLink(new ChannelClient(broker), broker),
         liveBudget: new LiveBudget(),
       },
@@ -121,6 +129,17 @@ export async function createWorker(
     { strategy: server, bufferLogs: false },
   );
   return new Worker(workerId, settings, app, broker, launcher, workspaces, unlock);
+}
+
+/** Nothing below these is a job's to read, but for its own workspace. */
+function closedFolders({ stateDir, workDir }: WorkerSettings): string[] {
+  return [stateDir, workDir].map((folder) => realpathSync(folder));
+}
+
+/** Jobs may have users of their own, who have to come through to their workspaces; what is here they cannot list. */
+function openWayTo({ stateDir, workDir }: WorkerSettings): void {
+  mkdirSync(workDir, { recursive: true, mode: 0o700 });
+  if (process.geteuid?.() === 0) [stateDir, workDir].forEach((folder) => chmodSync(folder, 0o711));
 }
 
 function subscriptions(settings: WorkerSettings, workerId: string): Subscription[] {

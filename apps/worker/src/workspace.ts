@@ -15,6 +15,8 @@ export interface Workspace {
   readonly home: string;
   /** LABHAND_PROGRESS. */
   readonly progress: string;
+  /** User and group of the command; undefined: the worker's. */
+  readonly user?: number;
 }
 
 /** An empty workspace per attempt, and the only one that it is in. */
@@ -23,11 +25,18 @@ export class Workspaces {
   /** Given back empty and as they were made: making folders anew costs a short job more than all else. */
   private readonly free: MadeWorkspace[] = [];
   private made = 0;
+  /** Users of workspaces that were removed, for new ones. */
+  private readonly freeUsers: number[] = [];
+  private users = 0;
 
-  /** @param owner the worker; others may keep theirs in the same folder */
+  /**
+   * @param owner the worker; others may keep theirs in the same folder
+   * @param firstUser of as many as there are workspaces at once, where commands run as users of their own
+   */
   constructor(
     private readonly workDir: string,
     private readonly owner: string,
+    private readonly firstUser?: number,
   ) {
     mkdirSync(workDir, { recursive: true, mode: 0o700 });
   }
@@ -40,7 +49,7 @@ export class Workspaces {
   async giveBack(workspace: Workspace): Promise<void> {
     const made = workspace as MadeWorkspace;
     if (isAsMade(made)) this.free.push(made);
-    else await this.remove(made.root);
+    else if ((await this.remove(made.root)) && made.user !== undefined) this.freeUsers.push(made.user);
   }
 
   /** Removes all that this worker ever made here; none may be in use. */
@@ -60,14 +69,22 @@ export class Workspaces {
     mkdirSync(root, 0o700);
     mkdirSync(directory);
     mkdirSync(home);
-    return { root, directory, home, progress: join(root, 'progress'), mode: lstatSync(directory).mode };
+    const { mode } = lstatSync(directory);
+    return { root, directory, home, progress: join(root, 'progress'), user: this.takeUser(), mode };
   }
 
-  private async remove(root: string): Promise<void> {
+  private takeUser(): number | undefined {
+    if (this.firstUser === undefined) return undefined;
+    return this.freeUsers.pop() ?? this.firstUser + this.users++;
+  }
+
+  private async remove(root: string): Promise<boolean> {
     try {
       await removeTree(root);
+      return true;
     } catch (error) {
       this.logger.warn(`The workspace ${root} could not be removed: ${(error as Error).message}`);
+      return false;
     }
   }
 }
