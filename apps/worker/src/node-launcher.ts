@@ -5,6 +5,7 @@
 import { ChildProcess, spawn } from 'node:child_process';
 import {
   closeSync,
+  existsSync,
   openSync,
   readFileSync,
   readdirSync,
@@ -13,6 +14,9 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { lstat, readdir } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { join } from 'node:path';
 import type { LaunchResult } from './launcher.js';
 
 const PROTOCOL = 1;
@@ -27,6 +31,9 @@ interface Order {
   record: string;
   wallTime: number;
   killGrace: number;
+  idleTime: number;
+  disk: number;
+  writable: string[];
   command: string[];
   env: Record<string, string>;
 }
@@ -46,7 +53,24 @@ interface Tree {
   killAt?: number;
   /** TERM was asked for and not yet sent. */
   termDue: boolean;
+  /** When its wall time is over, by performance.now(). */
+  wallEnd: number;
   wallTimer?: NodeJS.Timeout;
+  idleTimer?: NodeJS.Timeout;
+  diskTimer?: NodeJS.Timeout;
+  /** When its output last grew, and to how much. */
+  idleSince: number;
+  output: number;
+  /** Rounds in a row that found all of it stopped; undefined: it is not being paused. */
+  quietRounds?: number;
+  resumeDue: boolean;
+  pausedAt?: number;
+  pausedMs: number;
+}
+
+interface Member {
+  readonly pid: number;
+  readonly stopped: boolean;
 }
 
 const trees = new Map<string, Tree>();
@@ -100,6 +124,38 @@ function obey([verb, ...fields]: string[]): void {
   if (verb === 'start') {
     const { order, unknown } = readOrder(fields);
     if (unknown === undefined) start(order);
+    else refuse(order, `this launcher cannot heed the order's field ${unknown}: EINVAL`);
+    return;
+  }
+  const [id, name, target] = fields.map((field) => halves(field)[1]);
+  const tree = trees.get(id ?? '');
+  if (tree === undefined) return;
+  if (verb === 'end') end(tree, 'ended');
+  else if (verb === 'kill') kill(tree);
+  else if (verb === 'pause') pause(tree);
+  else if (verb === 'resume') resume(tree);
+  else if (verb === 'signal') passSignal(tree, name ?? '', target === 'group');
+  else process.stderr.write(`the order ${verb} is not known\n`);
+}
+
+function readOrders(): void {
+  let rest: Buffer = Buffer.alloc(0);
+  process.stdin.on('data', (data: Buffer) => {
+    rest = rest.length === 0 ? data : Buffer.concat([rest, data]);
+    while (rest.length >= 4 && rest.length >= 4 + rest.readUInt32LE(0)) {
+      const end = 4 + rest.readUInt32LE(0);
+      obey(rest.toString('utf8', 4, end - 1).split('\0'));
+      rest = rest.subarray(end);
+    }
+  });
+  process.stdin.on('end', close);
+  process.stdin.on('error', close);
+}
+
+function obey([verb, ...fields]: string[]): void {
+  if (verb === 'start') {
+    const { order, unknown } = readOrder(fields);
+    if (unknown === undefined) start(order);
     else refuse(order, `this launcher does not know the order's field ${unknown}: EINVAL`);
     return;
   }
@@ -110,6 +166,9 @@ function obey([verb, ...fields]: string[]): void {
   else process.stderr.write(`the order ${verb} is not known\n`);
 }
 
+/** What belongs to an isolation that this launcher has not: nobody who asks for that gets here. */
+const UNPROMISED = ['hidden', 'uid'];
+
 function readOrder(fields: string[]): { order: Order; unknown?: string } {
   const order: Order = {
     id: '',
@@ -119,6 +178,9 @@ function readOrder(fields: string[]): { order: Order; unknown?: string } {
     record: '',
     wallTime: 0,
     killGrace: 0,
+    idleTime: 0,
+    disk: 0,
+    writable: [],
     command: [],
     env: {},
   };
@@ -127,8 +189,10 @@ function readOrder(fields: string[]): { order: Order; unknown?: string } {
     const [name, value] = halves(field);
     if (name === 'arg') order.command.push(value);
     else if (name === 'env') Object.defineProperty(order.env, ...property(...halves(value)));
-    else if (name === 'wallTime' || name === 'killGrace') order[name] = Number(value);
-    else if (
+    else if (name === 'writable') order.writable.push(value);
+    else if (name === 'wallTime' || name === 'killGrace' || name === 'idleTime' || name === 'disk') {
+      order[name] = Number(value);
+    } else if (
       name === 'id' ||
       name === 'directory' ||
       name === 'stdout' ||
@@ -136,7 +200,7 @@ function readOrder(fields: string[]): { order: Order; unknown?: string } {
       name === 'record'
     ) {
       order[name] = value;
-    } else unknown = name;
+    } else if (!UNPROMISED.includes(name)) unknown = name;
   }
   return { order, unknown };
 }
@@ -183,7 +247,20 @@ function start(order: Order): void {
 function newTree(order: Order, pid: number, startedAt: Date, startedTicks: number): Tree {
   const job = order.env['LABHAND_JOB_ID'];
   const marker = job === undefined ? undefined : `\0LABHAND_JOB_ID=${job}\0`;
-  return { order, pid, marker, startedAt, startedTicks, cause: 'exit', termDue: false };
+  return {
+    order,
+    pid,
+    marker,
+    startedAt,
+    startedTicks,
+    cause: 'exit',
+    termDue: false,
+    wallEnd: startedTicks + order.wallTime * 1000,
+    idleSince: startedTicks,
+    output: outputOf(order),
+    resumeDue: false,
+    pausedMs: 0,
+  };
 }
 
 function watch(child: ChildProcess, tree: Tree): void {
@@ -191,12 +268,120 @@ function watch(child: ChildProcess, tree: Tree): void {
   trees.set(order.id, tree);
   treesByPid.set(tree.pid, tree);
   answer({ answer: 'started', id: order.id, pid: tree.pid });
-  if (order.wallTime > 0) wait(tree, order.wallTime * 1000, () => end(tree, 'timeout'));
+  awaitWallEnd(tree);
+  if (order.idleTime > 0) watchOutput(tree);
+  if (order.disk > 0) void watchDisk(tree);
   child.on('exit', (code, signal) => {
     tree.exit = signal === null ? { exitCode: code ?? 0 } : { signal };
     look(tree);
   });
   if (closing) end(tree, 'ended');
+}
+
+function awaitWallEnd(tree: Tree): void {
+  if (tree.order.wallTime > 0) wait(tree, tree.wallEnd - performance.now(), () => end(tree, 'timeout'));
+}
+
+function outputOf({ stdout, stderr }: Order): number {
+  return [stdout, stderr].reduce(
+    (sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0),
+    0,
+  );
+}
+
+function watchOutput(tree: Tree): void {
+  const most = tree.order.idleTime * 1000;
+  const output = outputOf(tree.order);
+  if (output !== tree.output) [tree.output, tree.idleSince] = [output, performance.now()];
+  const left = tree.idleSince + most - performance.now();
+  if (left <= 0 && tree.pausedAt === undefined) end(tree, 'idle');
+  else tree.idleTimer = setTimeout(() => watchOutput(tree), Math.max(1, Math.min(left, most / 10, 1000)));
+}
+
+/** Adds up its files again and again, for at most a twentieth of the time. */
+async function watchDisk(tree: Tree): Promise<void> {
+  const begin = performance.now();
+  let used = 0;
+  for (const folder of tree.order.writable) used += await diskUse(folder);
+  if (isOver(tree)) return;
+  if (used > tree.order.disk) return end(tree, 'disk');
+  const pause = Math.max(200, 20 * (performance.now() - begin));
+  tree.diskTimer = setTimeout(() => void watchDisk(tree), pause);
+}
+
+/** What went meanwhile uses nothing. */
+async function diskUse(folder: string): Promise<number> {
+  let sum = 0;
+  for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
+    const path = join(folder, entry.name);
+    const status = await lstat(path).catch(() => undefined);
+    if (status === undefined) continue;
+    // A file of several names is met as often.
+    sum += (status.blocks * 512) / (entry.isDirectory() ? 1 : status.nlink);
+    if (entry.isDirectory()) sum += await diskUse(path);
+  }
+  return sum;
+}
+
+function isOver(tree: Tree): boolean {
+  return tree.exit !== undefined || tree.killAt !== undefined;
+}
+
+function pause(tree: Tree): void {
+  if (isOver(tree)) return;
+  if (tree.pausedAt !== undefined) return answer({ answer: 'paused', id: tree.order.id });
+  if (tree.quietRounds !== undefined) return;
+  tree.quietRounds = 0;
+  stopMore(tree);
+}
+
+/** Processes are not read all at one moment: only the second round that finds nothing running is believed. */
+function stopMore(tree: Tree): void {
+  if (tree.quietRounds === undefined) return;
+  const members = hasProc ? (membersOfTrees().get(tree) ?? []) : [];
+  tree.quietRounds = members.every(({ stopped }) => stopped) ? tree.quietRounds + 1 : 0;
+  if (tree.quietRounds < 2) {
+    signalTree(tree, 'SIGSTOP', members);
+    setTimeout(() => stopMore(tree), LOOK);
+    return;
+  }
+  tree.quietRounds = undefined;
+  tree.pausedAt = performance.now();
+  clearTimeout(tree.wallTimer);
+  answer({ answer: 'paused', id: tree.order.id });
+  if (tree.resumeDue) resume(tree);
+}
+
+function resume(tree: Tree): void {
+  if (isOver(tree)) return;
+  if (tree.quietRounds !== undefined) {
+    tree.resumeDue = true;
+    return;
+  }
+  if (tree.pausedAt !== undefined) {
+    signalTree(tree, 'SIGCONT', hasProc ? (membersOfTrees().get(tree) ?? []) : []);
+    stopPausing(tree);
+    awaitWallEnd(tree);
+  }
+  answer({ answer: 'resumed', id: tree.order.id });
+}
+
+/** The time for which it was paused is no time of its. */
+function stopPausing(tree: Tree): void {
+  tree.quietRounds = undefined;
+  tree.resumeDue = false;
+  if (tree.pausedAt === undefined) return;
+  const lasted = performance.now() - tree.pausedAt;
+  tree.pausedAt = undefined;
+  tree.pausedMs += lasted;
+  tree.wallEnd += lasted;
+  tree.idleSince += lasted;
+}
+
+function passSignal(tree: Tree, name: string, toGroup: boolean): void {
+  if (isOver(tree)) return;
+  if (name in constants.signals) send(toGroup ? -tree.pid : tree.pid, name as NodeJS.Signals);
+  else process.stderr.write(`the signal ${name} is not known\n`);
 }
 
 /** setTimeout fires at once when asked for more than 2^31 ms. */
@@ -205,7 +390,7 @@ function wait(tree: Tree, ms: number, then: () => void): void {
   tree.wallTimer = setTimeout(() => (ms > slice ? wait(tree, ms - slice, then) : then()), slice);
 }
 
-function end(tree: Tree, cause: 'ended' | 'timeout'): void {
+function end(tree: Tree, cause: LaunchResult['cause']): void {
   if (tree.killAt !== undefined) return;
   if (tree.exit === undefined) tree.cause = cause;
   tree.killAt = performance.now() + tree.order.killGrace * 1000;
@@ -221,7 +406,8 @@ function kill(tree: Tree): void {
 }
 
 function look(tree: Tree): void {
-  clearTimeout(tree.wallTimer);
+  stopPausing(tree);
+  for (const timer of [tree.wallTimer, tree.idleTimer, tree.diskTimer]) clearTimeout(timer);
   ending.add(tree);
   nextLook ??= setImmediate(lookAtAll);
 }
@@ -230,7 +416,7 @@ function look(tree: Tree): void {
 function lookAtAll(): void {
   nextLook = undefined;
   clearTimeout(laterLook);
-  const members = hasProc ? membersOfTrees() : new Map<Tree, number[]>();
+  const members = hasProc ? membersOfTrees() : new Map<Tree, Member[]>();
   for (const tree of ending) settle(tree, members.get(tree) ?? []);
   if (ending.size > 0) laterLook = setTimeout(lookAtAll, LOOK);
 }
@@ -239,7 +425,7 @@ function lookAtAll(): void {
  * A tree whose main process ended by itself is killed; one that was asked to end keeps its grace time to the last
  * process.
  */
-function settle(tree: Tree, members: readonly number[]): void {
+function settle(tree: Tree, members: readonly Member[]): void {
   const inGrace = tree.killAt !== undefined && performance.now() < tree.killAt;
   if (tree.exit !== undefined && !alive(tree, members)) {
     finish(tree);
@@ -263,6 +449,7 @@ function finish(tree: Tree): void {
     startedAt: tree.startedAt.toISOString(),
     finishedAt: new Date().toISOString(),
     wallSeconds: (performance.now() - tree.startedTicks) / 1000,
+    pausedSeconds: tree.pausedMs / 1000,
   });
   if (closing) leaveWhenDone();
 }
@@ -293,13 +480,22 @@ function writeRecord(order: Order, result: LaunchResult): void {
 }
 
 function startError(order: Order, step: string, error: unknown): string {
-  const code = (error as NodeJS.ErrnoException).code ?? String(error);
+  const code = foundNowhere(order, error)
+    ? 'ENOENT'
+    : ((error as NodeJS.ErrnoException).code ?? String(error));
   // Node says ENOENT of the program when it was the directory that is not there.
   const directory = directoryError(order.directory);
   if (step.startsWith('the program') && directory !== undefined) {
     return `the working directory ${order.directory} could not be entered: ${directory}`;
   }
   return `${step}: ${code}`;
+}
+
+/** EACCES is also said where only a folder of PATH cannot be searched. */
+function foundNowhere({ command: [program = ''], env }: Order, error: unknown): boolean {
+  if ((error as NodeJS.ErrnoException).code !== 'EACCES' || program.includes('/')) return false;
+  const folders = (env['PATH'] ?? '/bin:/usr/bin').split(':');
+  return !folders.some((folder) => existsSync(join(folder || '.', program)));
 }
 
 function directoryError(directory: string): string | undefined {
@@ -322,13 +518,13 @@ function leaveWhenDone(): void {
   if (trees.size === 0) process.stdout.write('', () => process.exit(0));
 }
 
-function signalTree(tree: Tree, signal: NodeJS.Signals, members: readonly number[]): void {
+function signalTree(tree: Tree, signal: NodeJS.Signals, members: readonly Member[]): void {
   // The group's number is certain to be ours only as long as its leader is there; afterwards one by one.
   if (tree.exit === undefined || !hasProc) send(-tree.pid, signal);
-  for (const pid of members) send(pid, signal);
+  for (const { pid } of members) send(pid, signal);
 }
 
-function alive(tree: Tree, members: readonly number[]): boolean {
+function alive(tree: Tree, members: readonly Member[]): boolean {
   return hasProc ? members.length > 0 : send(-tree.pid, 0);
 }
 
@@ -349,9 +545,10 @@ let strangers = new Set<number>();
 interface Entry {
   readonly parent: number;
   readonly session: number;
+  readonly stopped: boolean;
 }
 
-function membersOfTrees(): Map<Tree, number[]> {
+function membersOfTrees(): Map<Tree, Member[]> {
   const pids = readdirSync('/proc').map(Number).filter(Number.isInteger);
   const entries = new Map<number, Entry>();
   const stillStrangers = new Set<number>();
@@ -359,11 +556,11 @@ function membersOfTrees(): Map<Tree, number[]> {
     if (strangers.has(pid)) stillStrangers.add(pid);
     else read(pid, entries);
   }
-  const members = new Map<Tree, number[]>();
-  for (const pid of entries.keys()) {
+  const members = new Map<Tree, Member[]>();
+  for (const [pid, { stopped }] of entries) {
     const owner = ownerOf(pid, entries);
     if (owner === undefined) stillStrangers.add(pid);
-    else members.set(owner, [...(members.get(owner) ?? []), pid]);
+    else members.set(owner, [...(members.get(owner) ?? []), { pid, stopped }]);
   }
   strangers = stillStrangers;
   return members;
@@ -374,7 +571,8 @@ function read(pid: number, entries: Map<number, Entry>): void {
   const stat = readProc(`/proc/${pid}/stat`);
   const [state, parent, , session] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   if (state !== undefined && state !== '' && state !== 'Z' && state !== 'X') {
-    entries.set(pid, { parent: Number(parent), session: Number(session) });
+    const stopped = state === 'T' || state === 't';
+    entries.set(pid, { parent: Number(parent), session: Number(session), stopped });
   }
 }
 
