@@ -4,10 +4,14 @@ import { createDataSource } from '#gateway/database/data-source.js';
 import { Database } from '#gateway/database/database.js';
 import { JobLifecycle, type NewJob } from '#gateway/jobs/job-lifecycle.js';
 import type { EffectiveSpec, MovedJob } from '#gateway/jobs/job-row.js';
+import { newJobId } from '#shared/job/job-id.js';
+import { maskOf } from '#shared/job/requirements.js';
 import type { Finished, Outcome } from '#shared/messages/messages.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 
 const LEASE = 60;
+const INFRASTRUCTURE = { tries: 3, backoff: 0, backoffMax: 0 };
+const RETRY = { tries: 1, backoff: 0, backoffMax: 3600, jitter: 0, infrastructure: INFRASTRUCTURE };
 
 describe('the life of a job in the database', () => {
   let test: TestDatabase;
@@ -26,7 +30,7 @@ describe('the life of a job in the database', () => {
     await test.drop();
   });
   beforeEach(async () => {
-    await database.query('TRUNCATE jobs, lanes, queues CASCADE');
+    await database.query('TRUNCATE jobs, lanes, queues, workers CASCADE');
     await database.query(`INSERT INTO queues (name, source) VALUES ('q', 'configuration')`);
   });
 
@@ -41,10 +45,17 @@ describe('the life of a job in the database', () => {
   /** The lane counters must say what the jobs say, after every test. */
   afterEach(async () => {
     const wrong = await database.query(`
-      SELECT * FROM lanes l JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE ready) AS waiting, count(*) FILTER (WHERE lease_expires_at IS NOT NULL) AS running
-        FROM jobs j WHERE j.queue = l.queue AND j.owner = l.owner) counted ON true
-      WHERE counted.waiting <> l.waiting OR counted.running <> l.running`);
+      SELECT l.*, mine.*, owners.* FROM lanes l
+      JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE ready) AS waits, count(*) FILTER (WHERE lease_expires_at IS NOT NULL) AS runs,
+               max(priority) FILTER (WHERE ready) AS best
+        FROM jobs j WHERE j.queue = l.queue AND j.owner = l.owner AND j.requires = l.requires) mine ON true
+      JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE lease_expires_at IS NOT NULL) AS all_runs
+        FROM jobs j WHERE j.queue = l.queue AND j.owner = l.owner) owners ON true
+      WHERE (waits, runs, all_runs) IS DISTINCT FROM (waiting, running, taken)
+         OR (waits > 0 AND best IS DISTINCT FROM best_priority)
+         OR turn IS DISTINCT FROM (SELECT max(s.turn) FROM lanes s WHERE s.queue = l.queue AND s.owner = l.owner)`);
     expect(wrong).toEqual([]);
   });
 
@@ -135,6 +146,81 @@ describe('the life of a job in the database', () => {
     expect(order[0]).toBe('c');
     expect(order.slice(1, 3).sort()).toEqual(['a', 'b']);
     expect(order.slice(3)).toEqual(['a', 'a']);
+  });
+
+  describe('in a queue of jobs that not every worker may take', () => {
+    const MEMORY = { ...newJob().spec, limits: { ...newJob().spec.limits, memory: 1 } };
+    const CAGED = { ...MEMORY, isolation: 'cgroup' as const };
+    const register = (id: string, words: string[]) =>
+      database.query(
+        `INSERT INTO workers (id, host, version, image, queues, capabilities, enforces, started_at)
+         VALUES ($1, 'host of ' || $1, '1', 'image of ' || $1, '{}', '{}', $2, now())`,
+        [id, maskOf(words)],
+      );
+    const claimAs = (worker: string) => claimOne(randomUUID(), worker);
+
+    it('a worker gets only what it enforces, and one that is not registered what needs nothing', async () => {
+      await register('strong', ['limit:memory', 'isolation:cgroup', 'limit:cpu']);
+      await register('middling', ['limit:memory']);
+      const caged = await submit({ spec: CAGED });
+      const limited = await submit({ spec: MEMORY });
+      const plain = await submit();
+      expect(await claimAs('stranger')).toMatchObject({ id: plain.id });
+      expect(await claimAs('stranger')).toBeUndefined();
+      expect(await claimAs('middling')).toMatchObject({ id: limited.id });
+      expect(await claimAs('middling')).toBeUndefined();
+      expect(await claimAs('strong')).toMatchObject({ id: caged.id, requires: caged.requires });
+      const [attempt] = await database.query('SELECT host, image FROM attempts WHERE job_id = $1', [
+        caged.id,
+      ]);
+      expect(attempt).toEqual({ host: 'host of strong', image: 'image of strong' });
+    });
+
+    it("one owner's jobs go by priority and submission, whatever they require", async () => {
+      await register('strong', ['limit:memory', 'isolation:cgroup']);
+      const specs = [MEMORY, newJob().spec, CAGED, MEMORY];
+      const inOrder = [];
+      for (const spec of specs) inOrder.push((await submit({ id: newJobId(), spec })).id);
+      const urgent = await submit({ id: newJobId(), spec: CAGED, priority: 5 });
+      const claimed = [];
+      for (let n = 0; n < 5; n++) claimed.push((await claimAs('strong'))?.id);
+      expect(claimed).toEqual([urgent.id, ...inOrder]);
+    });
+
+    it('an owner has one turn and one cap, however many sets of requirements its jobs have', async () => {
+      await database.query(`UPDATE queues SET settings = '{"maxRunningPerOwner": 2}'`);
+      await register('strong', ['limit:memory', 'isolation:cgroup']);
+      for (const spec of [MEMORY, CAGED, newJob().spec, MEMORY]) await submit({ owner: 'many', spec });
+      for (let n = 0; n < 3; n++) await submit({ owner: 'one' });
+      const owners = [];
+      const claimed = [];
+      for (let n = 0; n < 5; n++) {
+        const job = await claimAs('strong');
+        owners.push(job?.owner);
+        if (job) claimed.push(job);
+      }
+      expect(owners.slice(0, 4).sort()).toEqual(['many', 'many', 'one', 'one']);
+      expect(owners[0]).not.toBe(owners[1]);
+      expect(owners[4]).toBeUndefined();
+      await lifecycle.finish([report(claimed.find((job) => job.owner === 'many')!)]);
+      expect(await claimAs('strong')).toMatchObject({ owner: 'many' });
+      expect(await claimAs('strong')).toBeUndefined();
+    });
+
+    it('counts stay right while submissions, claims and ends of many kinds cross', async () => {
+      await register('strong', ['limit:memory', 'isolation:cgroup']);
+      await register('weak', []);
+      const specs = [newJob().spec, MEMORY, CAGED, { ...CAGED, limits: { ...CAGED.limits, disk: 1 } }];
+      const crossing = Array.from({ length: 12 }, async (_none, n) => {
+        for (let round = 0; round < 8; round++) {
+          const jobs = specs.map((spec) => ({ ...newJob(), owner: `o${(n + round) % 3}`, spec }));
+          await lifecycle.submit(jobs.slice(round % 2, 2 + (n % 3)));
+          const claimed = await claimAs(n % 2 === 0 ? 'strong' : 'weak');
+          if (claimed) await lifecycle.finish([report(claimed)]);
+        }
+      });
+      await Promise.all(crossing);
+    });
   });
 
   it('a canceled job of high priority does not leave its priority behind', async () => {
@@ -279,9 +365,6 @@ const failure: Partial<Outcome> = {
   exitCode: 1,
   message: 'It failed.',
 };
-
-const INFRASTRUCTURE = { tries: 3, backoff: 0, backoffMax: 0 };
-const RETRY = { tries: 1, backoff: 0, backoffMax: 3600, jitter: 0, infrastructure: INFRASTRUCTURE };
 
 function withRetry(change: Partial<EffectiveSpec['retry']>): Partial<NewJob> {
   return { spec: { ...newJob().spec, retry: { ...RETRY, ...change } } };

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { maskOf, requirementsOf } from '#shared/job/requirements.js';
 import type { Claim, Finished, Lost, Paused } from '#shared/messages/messages.js';
 import { Database, LIGHTLY, type Statements } from '../database/database.js';
 import { storable } from '../database/storable-text.js';
@@ -16,13 +17,13 @@ const move = (change: string) =>
   `WITH moved AS (${change} RETURNING jobs AS job) SELECT (job).*, record_event(job) AS event_id FROM moved`;
 
 const SUBMIT = move(`
-  INSERT INTO jobs (id, queue, owner, name, state, ready, priority, tries_left, losses_left, spec, inputs, labels,
+  INSERT INTO jobs (id, queue, owner, name, state, ready, priority, tries_left, losses_left, requires, spec, inputs, labels,
                     callback, available_at, expires_at, rerun_of, traceparent)
   SELECT id, queue, owner, name, CASE WHEN hold THEN 'held' ELSE 'queued' END, NOT hold AND delay <= 0, priority,
-         tries_left, losses_left, spec, inputs, labels, callback, now() + make_interval(secs => delay),
+         tries_left, losses_left, requires, spec, inputs, labels, callback, now() + make_interval(secs => delay),
          now() + make_interval(secs => ttl), "rerunOf", traceparent
   FROM jsonb_to_recordset($1) AS job (id uuid, queue text, owner text, name text, hold boolean, delay float,
-    priority smallint, tries_left integer, losses_left integer, spec jsonb, inputs jsonb, labels jsonb, callback jsonb,
+    priority smallint, tries_left integer, losses_left integer, requires integer, spec jsonb, inputs jsonb, labels jsonb, callback jsonb,
     ttl float, "rerunOf" uuid, traceparent text)`);
 
 const SUBMIT_LIGHTLY = `${SUBMIT}, ${LIGHTLY}`;
@@ -318,5 +319,11 @@ export class JobLifecycle {
 
 function toRow({ spec, ...job }: NewJob): Record<string, unknown> {
   const { tries, infrastructure } = spec.retry;
-  return { ...job, spec, tries_left: tries - 1, losses_left: infrastructure.tries };
+  return {
+    ...job,
+    spec,
+    tries_left: tries - 1,
+    losses_left: infrastructure.tries,
+    requires: maskOf(requirementsOf(spec.limits, spec.isolation)),
+  };
 }

@@ -1,5 +1,5 @@
 import type { FailReason, JobState } from '#shared/job/job-state.js';
-import type { Isolation, JobSpec } from '#shared/job/job-spec.js';
+import type { Isolation, JobSpec, LimitName } from '#shared/job/job-spec.js';
 import type { AttemptLimits, InputFile, Outcome, StreamSummary, Usage } from '#shared/messages/messages.js';
 
 /** What runs: the submission with the queue's defaults worked in, as stored in `jobs.spec`. */
@@ -45,6 +45,8 @@ export interface JobRow {
   attempt: number;
   tries_left: number;
   losses_left: number;
+  /** Bits of libs/shared/src/job/requirements.ts. */
+  requires: number;
   spec: EffectiveSpec;
   inputs: StoredInputFile[];
   labels: Record<string, string>;
@@ -75,10 +77,14 @@ export interface AttemptRow {
   job_id: string;
   attempt: number;
   worker_id: string;
+  host: string | null;
+  image: string | null;
   started_at: Date;
   finished_at: Date | null;
   ending: 'succeeded' | 'failed' | 'canceled' | 'lost' | 'handed_back' | null;
   reason: FailReason | null;
+  limit_hit: LimitName | null;
+  infrastructure: boolean;
   message: string | null;
   exit_code: number | null;
   signal: string | null;

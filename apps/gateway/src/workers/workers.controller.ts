@@ -5,13 +5,18 @@ import { Role } from '../auth/role.decorator.js';
 import { requestSchema, responseSchema } from '../http/api-schemas.js';
 import { parse } from '../http/validate.js';
 import { seconds } from '#shared/job/job-spec.js';
+import { wordsOf } from '#shared/job/requirements.js';
 import { Workers, type WorkerRow } from './workers.js';
 
 const workerView = z.object({
   id: z.string(),
   host: z.string(),
   version: z.string(),
+  image: z.string().optional(),
   queues: z.record(z.string(), z.object({ slots: z.int() })),
+  enforces: z
+    .array(z.string())
+    .describe('What its host has been shown to enforce: jobs that require anything else are not run there'),
   capabilities: z.record(z.string(), z.union([z.boolean(), z.string()])),
   draining: z.boolean(),
   running: z.int(),
@@ -60,26 +65,20 @@ export class WorkersController {
   }
 }
 
-function viewOf({
-  started_at,
-  heard_at,
-  id,
-  host,
-  version,
-  queues,
-  capabilities,
-  draining,
-  running,
-}: WorkerRow): WorkerView {
+function viewOf(worker: WorkerRow): WorkerView {
+  const { id, host, version, image, queues, draining, running } = worker;
+  const { enforces: _words, ...capabilities } = worker.capabilities;
   return {
     id,
     host,
     version,
+    ...(image === null ? {} : { image }),
     queues,
+    enforces: wordsOf(worker.enforces),
     capabilities,
     draining,
     running,
-    startedAt: started_at.toISOString(),
-    heardAt: heard_at.toISOString(),
+    startedAt: worker.started_at.toISOString(),
+    heardAt: worker.heard_at.toISOString(),
   };
 }

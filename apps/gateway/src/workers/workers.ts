@@ -1,8 +1,10 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { ChannelClient } from '#shared/channel/channel-client.js';
+import { maskOf } from '#shared/job/requirements.js';
 import type { Heartbeat, Register, RegisterReply } from '#shared/messages/messages.js';
 import { Database } from '../database/database.js';
 import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
+import { Tickets } from '../dispatch/tickets.js';
 import { Problem } from '../http/problem.js';
 import { Queues } from '../queues/queues.js';
 
@@ -10,8 +12,11 @@ export interface WorkerRow {
   id: string;
   host: string;
   version: string;
+  image: string | null;
   queues: Record<string, { slots: number }>;
   capabilities: Record<string, boolean | string>;
+  /** Bits of libs/shared/src/job/requirements.ts. */
+  enforces: number;
   /** It takes no more jobs, or is to do so. */
   draining: boolean;
   started_at: Date;
@@ -41,19 +46,24 @@ export class Workers {
     private readonly database: Database,
     private readonly queues: Queues,
     private readonly channel: ChannelClient,
+    private readonly tickets: Tickets,
     @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
   ) {}
 
   async register(worker: Register): Promise<RegisterReply> {
-    for (const [name, { settings }] of Object.entries(worker.queues))
+    for (const [name, { settings }] of Object.entries(worker.queues)) {
       await this.queues.register(name, settings);
+      await this.tickets.open(name);
+    }
     const slots = Object.fromEntries(
       Object.entries(worker.queues).map(([name, queue]) => [name, { slots: queue.slots }]),
     );
     await this.database.query(
-      `INSERT INTO workers (id, host, version, queues, capabilities, started_at) VALUES ($1, $2, $3, $4, $5, $6)
+      `INSERT INTO workers (id, host, version, queues, capabilities, started_at, image, enforces)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
        ON CONFLICT (id) DO UPDATE SET host = excluded.host, version = excluded.version, queues = excluded.queues,
-         capabilities = excluded.capabilities, started_at = excluded.started_at,
+         capabilities = excluded.capabilities, started_at = excluded.started_at, image = excluded.image,
+         enforces = excluded.enforces,
          draining = workers.draining AND workers.started_at = excluded.started_at,
          drain_requested = workers.drain_requested AND workers.started_at = excluded.started_at,
          registered_at = now(), heard_at = now()`,
@@ -64,6 +74,8 @@ export class Workers {
         JSON.stringify(slots),
         JSON.stringify(worker.capabilities),
         worker.startedAt,
+        worker.image,
+        maskOf(String(worker.capabilities.enforces ?? '').split(' ')),
       ],
     );
     this.logger.log(`worker ${worker.workerId} serves ${Object.keys(worker.queues).join(', ')}`);

@@ -39,6 +39,8 @@ CREATE TABLE queues (
   settings    jsonb NOT NULL DEFAULT '{}',
   -- who described it last: the gateway's configuration wins over a worker's registration
   source      text NOT NULL CHECK (source IN ('configuration', 'worker')),
+  -- there have been jobs that not every worker may take: claims look at their lanes too from then on
+  mixed       boolean NOT NULL DEFAULT false,
   created_at  timestamptz NOT NULL DEFAULT now(),
   updated_at  timestamptz NOT NULL DEFAULT now()
 )`;
@@ -66,8 +68,11 @@ CREATE TABLE workers (
   id            text PRIMARY KEY,
   host          text NOT NULL,
   version       text NOT NULL,
+  image         text,
   queues        jsonb NOT NULL,
   capabilities  jsonb NOT NULL,
+  -- a bit for each word of libs/shared/src/job/requirements.ts, as in jobs.requires
+  enforces      integer NOT NULL DEFAULT 0,
   draining      boolean NOT NULL DEFAULT false,
   -- an operator wants it to take no more jobs and stop; the seconds that it gives to what runs
   drain_requested boolean NOT NULL DEFAULT false,
@@ -96,6 +101,8 @@ CREATE TABLE jobs (
   -- tries left for what the command does, and for what happens around it (lost workers)
   tries_left          integer NOT NULL,
   losses_left         integer NOT NULL,
+  -- what a worker has to enforce, a bit for each word; 0 for a job that any worker may take
+  requires            integer NOT NULL DEFAULT 0,
   spec                jsonb NOT NULL,
   inputs              jsonb NOT NULL DEFAULT '[]',
   labels              jsonb NOT NULL DEFAULT '{}',
@@ -127,7 +134,7 @@ CREATE TABLE jobs (
     AND (reason IS NULL OR reason IN ('exit_code', 'signal', 'timeout', 'out_of_memory', 'output_limit', 'disk_limit',
       'spawn_error', 'input_error', 'output_error', 'worker_lost', 'expired')))
 ) WITH (fillfactor = 70);
-CREATE INDEX jobs_ready ON jobs (queue, owner, priority DESC, id) WHERE ready;
+CREATE INDEX jobs_ready ON jobs (queue, owner, requires, priority DESC, id) WHERE ready;
 CREATE INDEX jobs_not_ready ON jobs (available_at) WHERE state = 'queued' AND NOT ready;
 CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE state = 'queued' AND expires_at IS NOT NULL;
 CREATE INDEX jobs_leased ON jobs (lease_expires_at) WHERE lease_expires_at IS NOT NULL;
@@ -139,12 +146,19 @@ CREATE TABLE attempts (
   job_id      uuid NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
   attempt     integer NOT NULL,
   worker_id   text NOT NULL,
+  -- of the worker as it was then
+  host        text,
+  image       text,
   claim_id    uuid NOT NULL,
   started_at  timestamptz NOT NULL,
   finished_at timestamptz,
   -- how it ended: a final state, 'lost' (its worker went away) or 'handed_back' (a drain)
   ending      text CHECK (ending IN ('succeeded', 'failed', 'canceled', 'lost', 'handed_back')),
   reason      text,
+  -- the limit that ended it
+  limit_hit   text,
+  -- it failed by what is around the command, and used up none of its tries
+  infrastructure boolean NOT NULL DEFAULT false,
   message     text,
   exit_code   integer,
   signal      text,
@@ -158,21 +172,28 @@ CREATE TABLE attempts (
 CREATE UNIQUE INDEX attempts_of_claim ON attempts (claim_id)`;
 
 /**
- * One owner's line in one queue. Kept by a trigger from the jobs themselves, so that no move can forget it.
- * \`cap\` NULL: no limit on how many of this owner run at once.
+ * One owner's line in one queue, a row for each set of requirements that the owner's jobs have there; nearly always
+ * there is one. Kept by a trigger from the jobs themselves, so that no move can forget it.
+ *
+ * \`taken\` (how many of the owner's jobs run, whatever they require), \`cap\` (NULL: as many as they like) and
+ * \`turn\` are the owner's and the same in all rows. Who changes several of its rows holds the owner's
+ * lock, see lock_owner.
  */
 const lanes = `
 CREATE TABLE lanes (
   queue         text NOT NULL REFERENCES queues (name) ON DELETE CASCADE,
   owner         text NOT NULL,
+  requires      integer NOT NULL DEFAULT 0,
   waiting       integer NOT NULL DEFAULT 0 CHECK (waiting >= 0),
   running       integer NOT NULL DEFAULT 0 CHECK (running >= 0),
+  taken         integer NOT NULL DEFAULT 0 CHECK (taken >= running),
   cap           integer,
   best_priority smallint NOT NULL DEFAULT 0,
   turn          bigint NOT NULL DEFAULT 0,
-  PRIMARY KEY (queue, owner)
+  PRIMARY KEY (queue, owner, requires)
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
-CREATE INDEX lanes_claimable ON lanes (queue, best_priority DESC, turn) WHERE waiting > 0 AND (cap IS NULL OR running < cap);
+CREATE INDEX lanes_claimable ON lanes (queue, requires, best_priority DESC, turn)
+  WHERE waiting > 0 AND (cap IS NULL OR taken < cap);
 CREATE SEQUENCE lane_turns`;
 
 /**
@@ -184,57 +205,78 @@ DECLARE change record;
 BEGIN
   IF TG_OP = 'INSERT' THEN
     FOR change IN
-      SELECT queue, owner, count(*) FILTER (WHERE ready) AS waits,
+      SELECT queue, owner, requires, count(*) FILTER (WHERE ready) AS waits,
              count(*) FILTER (WHERE lease_expires_at IS NOT NULL) AS runs,
-             max(priority) FILTER (WHERE ready) AS best
-      FROM new_jobs GROUP BY queue, owner ORDER BY queue, owner
+             max(priority) FILTER (WHERE ready) AS best, count(*) OVER (PARTITION BY queue, owner) AS rows
+      FROM new_jobs GROUP BY queue, owner, requires ORDER BY queue, owner, requires
     LOOP
       CONTINUE WHEN change.waits = 0 AND change.runs = 0;
-      PERFORM count_lane(change.queue, change.owner, change.waits::integer, change.runs::integer, change.best);
+      IF change.rows > 1 THEN PERFORM lock_owner(change.queue, change.owner); END IF;
+      PERFORM count_lane(change.queue, change.owner, change.requires, change.waits::integer, 0, change.best);
+      IF change.runs > 0 THEN
+        PERFORM count_lane(change.queue, change.owner, change.requires, 0, change.runs::integer, NULL);
+      END IF;
     END LOOP;
   ELSE
     FOR change IN
-      SELECT queue, owner, sum(waits) AS waits, sum(runs) AS runs, max(best) AS best
+      SELECT queue, owner, requires, sum(waits) AS waits, sum(runs) AS runs, max(best) AS best,
+             count(*) OVER (PARTITION BY queue, owner) AS rows
       FROM (
-        SELECT n.queue, n.owner,
+        SELECT n.queue, n.owner, n.requires,
                n.ready::integer - o.ready::integer AS waits,
                (n.lease_expires_at IS NOT NULL)::integer - (o.lease_expires_at IS NOT NULL)::integer AS runs,
                CASE WHEN n.ready THEN n.priority END AS best
         FROM new_jobs n JOIN old_jobs o USING (id)
       ) AS changes
       WHERE waits <> 0 OR runs <> 0
-      GROUP BY queue, owner ORDER BY queue, owner
+      GROUP BY queue, owner, requires ORDER BY queue, owner, requires
     LOOP
-      PERFORM count_lane(change.queue, change.owner, change.waits::integer, change.runs::integer, change.best::smallint);
+      IF change.rows > 1 OR change.runs < 0 THEN PERFORM lock_owner(change.queue, change.owner); END IF;
+      PERFORM count_lane(change.queue, change.owner, change.requires, change.waits::integer, change.runs::integer,
+                         change.best::smallint);
     END LOOP;
   END IF;
   RETURN NULL;
 END $$;
 
-CREATE FUNCTION count_lane(lane_queue text, lane_owner text, waits integer, runs integer, best smallint)
+-- One at a time changes several rows of an owner, lest two lock them in different orders, or one misses a new row.
+CREATE FUNCTION lock_owner(lane_queue text, lane_owner text) RETURNS void LANGUAGE sql AS $$
+  SELECT pg_advisory_xact_lock(hashtextextended(lane_queue || '/' || lane_owner, 0))
+$$;
+
+CREATE FUNCTION count_lane(lane_queue text, lane_owner text, needs integer, waits integer, runs integer, best smallint)
 RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  -- who got a turn goes to the back of the line: nobody collects more than one by staying away
+  new_turn bigint := CASE WHEN runs > 0 THEN nextval('lane_turns') END;
 BEGIN
   UPDATE lanes SET
-    waiting = waiting + waits,
-    running = running + runs,
-    -- who got a turn goes to the back of the line: nobody collects more than one by staying away
-    turn = CASE WHEN runs > 0 THEN nextval('lane_turns') ELSE turn END,
+    waiting = CASE WHEN requires = needs THEN waiting + waits ELSE waiting END,
+    running = CASE WHEN requires = needs THEN running + runs ELSE running END,
+    taken = taken + runs,
+    turn = coalesce(new_turn, turn),
     best_priority = CASE
+      WHEN requires <> needs THEN best_priority
       WHEN waits < 0 THEN coalesce((SELECT j.priority FROM jobs j
-        WHERE j.queue = lane_queue AND j.owner = lane_owner AND j.ready ORDER BY j.priority DESC LIMIT 1), 0)
+        WHERE j.queue = lane_queue AND j.owner = lane_owner AND j.requires = needs AND j.ready
+        ORDER BY j.priority DESC LIMIT 1), 0)
       WHEN best IS NULL THEN best_priority
       WHEN waiting = 0 THEN best
       ELSE greatest(best_priority, best) END
-  WHERE queue = lane_queue AND owner = lane_owner;
+  WHERE queue = lane_queue AND owner = lane_owner AND (runs <> 0 OR requires = needs);
   IF FOUND THEN RETURN; END IF;
-  INSERT INTO lanes (queue, owner, waiting, running, cap, best_priority)
-  VALUES (lane_queue, lane_owner, waits, runs,
-          (SELECT (settings->>'maxRunningPerOwner')::integer FROM queues WHERE name = lane_queue),
-          coalesce(best, 0::smallint))
-  ON CONFLICT (queue, owner) DO UPDATE SET
+  -- a new row copies what is the owner's, which claims that know of no such row change under the lock of another
+  PERFORM lock_owner(lane_queue, lane_owner);
+  PERFORM FROM lanes WHERE queue = lane_queue AND owner = lane_owner FOR UPDATE;
+  INSERT INTO lanes (queue, owner, requires, waiting, running, taken, turn, cap, best_priority)
+  SELECT lane_queue, lane_owner, needs, waits, runs, runs + coalesce(max(taken), 0), coalesce(max(turn), 0),
+         (SELECT (settings->>'maxRunningPerOwner')::integer FROM queues WHERE name = lane_queue),
+         coalesce(best, 0::smallint)
+  FROM lanes WHERE queue = lane_queue AND owner = lane_owner
+  ON CONFLICT (queue, owner, requires) DO UPDATE SET
     waiting = lanes.waiting + excluded.waiting,
-    running = lanes.running + excluded.running,
     best_priority = greatest(lanes.best_priority, excluded.best_priority);
+  IF needs <> 0 THEN UPDATE queues SET mixed = true WHERE name = lane_queue AND NOT mixed; END IF;
 END $$;
 
 CREATE TRIGGER jobs_inserted_lanes AFTER INSERT ON jobs
@@ -329,6 +371,9 @@ CREATE UNLOGGED TABLE log_chunks (
 /**
  * One claim: whose turn, then which job of theirs. Asked again with the same claim id it gives the same job.
  *
+ * In a mixed queue the first lane of each set of requirements is looked at: however many jobs wait for another kind
+ * of worker, a claim steps over all of one set at once.
+ *
  * The lane is locked, not skipped: claims of one queue follow each other, and a claim never overlooks work
  * because a submission happened to hold the lane at that moment.
  */
@@ -336,16 +381,20 @@ const claimJob = `
 CREATE FUNCTION claim_job(in_queue text, in_claim uuid, in_worker text, in_lease interval)
 RETURNS TABLE (job jobs, event_id bigint) LANGUAGE plpgsql AS $$
 DECLARE
-  lane lanes%ROWTYPE;
-  asked_before uuid;
+  known record;
+  lane_owner text;
+  sets integer[] := '{0}';
   picked jobs%ROWTYPE;
 BEGIN
-  -- through the attempts: among the jobs of a worker lie all that it had since the last vacuum
-  SELECT a.job_id INTO asked_before FROM attempts a WHERE a.claim_id = in_claim;
-  IF FOUND THEN
+  -- what was claimed with this id before, looked for among the attempts: among the jobs of a worker lie all that it
+  -- had since the last vacuum; and what is registered of queue and worker. A stranger takes what requires nothing
+  SELECT (SELECT a.job_id FROM attempts a WHERE a.claim_id = in_claim) AS asked_before,
+         q.mixed, ~coalesce(w.enforces, 0) AS lacks, w.host, w.image
+  INTO known FROM queues q LEFT JOIN workers w ON w.id = in_worker WHERE q.name = in_queue;
+  IF known.asked_before IS NOT NULL THEN
     -- the first answer was lost, and no heartbeat renews the lease before one arrives
     UPDATE jobs SET lease_expires_at = now() + in_lease
-    WHERE id = asked_before AND claim_id = in_claim AND worker_id = in_worker AND lease_expires_at IS NOT NULL
+    WHERE id = known.asked_before AND claim_id = in_claim AND worker_id = in_worker AND lease_expires_at IS NOT NULL
     RETURNING * INTO picked;
     -- else a late copy of a claim whose attempt is over: its worker no longer listens
     IF FOUND THEN RETURN QUERY SELECT picked, NULL::bigint; END IF;
@@ -353,19 +402,51 @@ BEGIN
   END IF;
 
   FOR round IN 1..100 LOOP
-    SELECT l.* INTO lane FROM lanes l
-    WHERE l.queue = in_queue AND l.waiting > 0 AND (l.cap IS NULL OR l.running < l.cap)
-    ORDER BY l.best_priority DESC, l.turn LIMIT 1 FOR UPDATE;
-    IF NOT FOUND THEN
-      -- the lane we waited for may have changed under us while others still have work
-      PERFORM 1 FROM lanes l WHERE l.queue = in_queue AND l.waiting > 0 AND (l.cap IS NULL OR l.running < l.cap) LIMIT 1;
+    IF known.mixed THEN
+      WITH RECURSIVE firsts AS (
+        (SELECT l.requires, l.owner, l.best_priority, l.turn FROM lanes l
+         WHERE l.queue = in_queue AND l.waiting > 0 AND (l.cap IS NULL OR l.taken < l.cap)
+         ORDER BY l.requires, l.best_priority DESC, l.turn LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM firsts f, LATERAL (
+          SELECT l.requires, l.owner, l.best_priority, l.turn FROM lanes l
+          WHERE l.queue = in_queue AND l.requires > f.requires AND l.waiting > 0 AND (l.cap IS NULL OR l.taken < l.cap)
+          ORDER BY l.requires, l.best_priority DESC, l.turn LIMIT 1) AS following
+      )
+      SELECT f.owner INTO lane_owner FROM firsts f WHERE f.requires & known.lacks = 0
+      ORDER BY f.best_priority DESC, f.turn LIMIT 1;
       IF NOT FOUND THEN RETURN; END IF;
-      CONTINUE;
+      PERFORM lock_owner(in_queue, lane_owner);
+      SELECT array_agg(l.requires) INTO sets FROM lanes l
+      WHERE l.queue = in_queue AND l.owner = lane_owner AND l.requires & known.lacks = 0
+        AND l.waiting > 0 AND (l.cap IS NULL OR l.taken < l.cap)
+      GROUP BY l.best_priority ORDER BY l.best_priority DESC LIMIT 1;
+      -- what we waited for has changed under us; others may still have work
+      CONTINUE WHEN NOT FOUND;
+    ELSE
+      SELECT l.owner INTO lane_owner FROM lanes l
+      WHERE l.queue = in_queue AND l.requires = 0 AND l.waiting > 0 AND (l.cap IS NULL OR l.taken < l.cap)
+      ORDER BY l.best_priority DESC, l.turn LIMIT 1 FOR UPDATE;
+      IF NOT FOUND THEN
+        PERFORM 1 FROM lanes l WHERE l.queue = in_queue AND l.requires = 0 AND l.waiting > 0
+          AND (l.cap IS NULL OR l.taken < l.cap) LIMIT 1;
+        IF NOT FOUND THEN RETURN; END IF;
+        CONTINUE;
+      END IF;
     END IF;
 
-    SELECT j.* INTO picked FROM jobs j
-    WHERE j.queue = in_queue AND j.owner = lane.owner AND j.ready
-    ORDER BY j.priority DESC, j.id LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF cardinality(sets) = 1 THEN
+      SELECT j.* INTO picked FROM jobs j
+      WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = sets[1] AND j.ready
+      ORDER BY j.priority DESC, j.id LIMIT 1 FOR UPDATE SKIP LOCKED;
+    ELSE
+      SELECT j.* INTO picked FROM jobs j WHERE j.ready AND j.id = (
+        SELECT f.id FROM unnest(sets) AS one (requires), LATERAL (
+          SELECT j.id, j.priority FROM jobs j
+          WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = one.requires AND j.ready
+          ORDER BY j.priority DESC, j.id LIMIT 1) AS f
+        ORDER BY f.priority DESC, f.id LIMIT 1) FOR UPDATE SKIP LOCKED;
+    END IF;
     -- held or canceled at this very moment: its own statement will mend the lane's count
     IF NOT FOUND THEN RETURN; END IF;
 
@@ -373,8 +454,8 @@ BEGIN
       claim_id = in_claim, lease_expires_at = now() + in_lease, started_at = now(), progress = NULL
     WHERE id = picked.id AND state = 'queued' AND attempt = picked.attempt
     RETURNING * INTO picked;
-    INSERT INTO attempts (job_id, attempt, worker_id, claim_id, started_at)
-    VALUES (picked.id, picked.attempt, in_worker, in_claim, picked.started_at);
+    INSERT INTO attempts (job_id, attempt, worker_id, host, image, claim_id, started_at)
+    VALUES (picked.id, picked.attempt, in_worker, known.host, known.image, in_claim, picked.started_at);
     RETURN QUERY SELECT picked, record_event(picked);
     RETURN;
   END LOOP;
