@@ -138,34 +138,6 @@ function obey([verb, ...fields]: string[]): void {
   else process.stderr.write(`the order ${verb} is not known\n`);
 }
 
-function readOrders(): void {
-  let rest: Buffer = Buffer.alloc(0);
-  process.stdin.on('data', (data: Buffer) => {
-    rest = rest.length === 0 ? data : Buffer.concat([rest, data]);
-    while (rest.length >= 4 && rest.length >= 4 + rest.readUInt32LE(0)) {
-      const end = 4 + rest.readUInt32LE(0);
-      obey(rest.toString('utf8', 4, end - 1).split('\0'));
-      rest = rest.subarray(end);
-    }
-  });
-  process.stdin.on('end', close);
-  process.stdin.on('error', close);
-}
-
-function obey([verb, ...fields]: string[]): void {
-  if (verb === 'start') {
-    const { order, unknown } = readOrder(fields);
-    if (unknown === undefined) start(order);
-    else refuse(order, `this launcher does not know the order's field ${unknown}: EINVAL`);
-    return;
-  }
-  const tree = trees.get(fields[0]?.slice('id='.length) ?? '');
-  if (tree === undefined) return;
-  if (verb === 'end') end(tree, 'ended');
-  else if (verb === 'kill') kill(tree);
-  else process.stderr.write(`the order ${verb} is not known\n`);
-}
-
 /** What belongs to an isolation that this launcher has not: nobody who asks for that gets here. */
 const UNPROMISED = ['hidden', 'uid'];
 
