@@ -7,6 +7,7 @@ import { summarize, type Figure } from './figures.js';
 import { files } from './files.js';
 import { House } from './house.js';
 import { idle } from './idle.js';
+import { isolation } from './isolation.js';
 import { latency } from './latency.js';
 import { limits } from './limits.js';
 import { describeMachine, machineLine } from './machine.js';
@@ -23,6 +24,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   claims,
   files,
   idle,
+  isolation,
 };
 
 const USAGE = `npm run bench -- [--only ${Object.keys(PARTS).join(',')}] [--rounds 3] [--quick] [--profile FOLDER]`;
