@@ -7,7 +7,16 @@ export interface TestVhost {
   readonly url: string;
   deleteQueue(queue: string): Promise<void>;
   queueExists(queue: string): Promise<boolean>;
+  /** A user who may do that much there; the URL with which to connect as one. It goes away with the virtual host. */
+  addUser(rights: Rights): Promise<string>;
   remove(): Promise<void>;
+}
+
+/** Regular expressions on names of queues and exchanges. */
+export interface Rights {
+  readonly configure: string;
+  readonly write: string;
+  readonly read: string;
 }
 
 /** One of the server that the test run started, or of `server`. */
@@ -22,6 +31,7 @@ export async function testVhost(
   await askAdmin(admin, 'PUT', `/api/vhosts/${name}`, {});
   const all = { configure: '.*', write: '.*', read: '.*' };
   await askAdmin(admin, 'PUT', `/api/permissions/${name}/${user}`, all);
+  const users: string[] = [];
   const queuePath = (queue: string) => `/api/queues/${name}/${encodeURIComponent(queue)}`;
   return {
     name,
@@ -35,7 +45,18 @@ export async function testVhost(
           throw error;
         },
       ),
-    remove: async () => void (await askAdmin(admin, 'DELETE', `/api/vhosts/${name}`)),
+    addUser: async (rights) => {
+      const userUrl = new URL(url);
+      [userUrl.username, userUrl.password] = [`user-${randomUUID()}`, 'secret'];
+      users.push(userUrl.username);
+      await askAdmin(admin, 'PUT', `/api/users/${userUrl.username}`, { password: 'secret', tags: '' });
+      await askAdmin(admin, 'PUT', `/api/permissions/${name}/${userUrl.username}`, rights);
+      return userUrl.href;
+    },
+    remove: async () => {
+      await askAdmin(admin, 'DELETE', `/api/vhosts/${name}`);
+      for (const it of users) await askAdmin(admin, 'DELETE', `/api/users/${it}`);
+    },
   };
 }
 

@@ -16,7 +16,7 @@ export async function runWorker(config: WorkerConfig, programFolder: string): Pr
   Logger.overrideLogger(logger);
   for (const warning of config.warnings) logger.warn(warning, 'main');
 
-  const broker = new AmqpBroker({ url: config.amqpUrl, name: 'worker' });
+  const broker = new AmqpBroker({ url: config.amqpUrl, name: 'worker', declares: false });
   const launcher = await startLauncher({
     ...launcherPaths(programFolder),
     cgroup: config.cgroup,

@@ -36,6 +36,11 @@ export class Tickets {
     });
   }
 
+  /** Sees that there is a queue for them: workers may not make it. */
+  async open(queue: string): Promise<void> {
+    await this.broker.depth(ticketsQueue(queue));
+  }
+
   /** The jobs table is the outbox: publishes the tickets that are missing. */
   async reconcile(): Promise<void> {
     const claimable = await this.database.query<{ queue: string; jobs: number }>(CLAIMABLE);

@@ -1,4 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
+import { BrokerUnavailableError, UnroutableError } from '#shared/channel/broker.js';
 import { ChannelClient } from '#shared/channel/channel-client.js';
 import { isFinal, type JobState } from '#shared/job/job-state.js';
 import type { SignalOrder } from '#shared/messages/messages.js';
@@ -87,13 +88,7 @@ export class JobControl {
     const { sent } = await this.channel
       .ask('signal', order, { timeoutMs: SIGNAL_MS, to: worker_id! })
       .catch((error: Error) => {
-        throw new Problem(
-          503,
-          'unavailable',
-          'The worker of this job did not answer, so whether the signal was sent is not known; look whether ' +
-            'the job still runs, and send it again if it does no harm twice.',
-          { cause: error },
-        );
+        throw unheard(error);
       });
     if (sent) return this.queries.view(id, viewer);
     throw new Problem(
@@ -127,6 +122,15 @@ export class JobControl {
     if (states.includes(job.state)) return job;
     throw conflict(job.state, verb);
   }
+}
+
+function unheard(error: Error): Problem {
+  const why =
+    error instanceof UnroutableError || error instanceof BrokerUnavailableError
+      ? 'The worker of this job cannot be reached at the moment, so the signal was not sent; send it again in a while.'
+      : 'The worker of this job did not answer, so whether the signal was sent is not known; look whether the job ' +
+        'still runs, and send it again if it does no harm twice.';
+  return new Problem(503, 'unavailable', why, { cause: error });
 }
 
 function conflict(state: JobState, verb: string): Problem {

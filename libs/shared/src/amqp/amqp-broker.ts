@@ -1,4 +1,5 @@
 import { Logger, type LoggerService } from '@nestjs/common';
+import type { ChannelModel } from 'amqplib';
 import { combineLatest, distinctUntilChanged, map, type Observable } from 'rxjs';
 import {
   BrokerUnavailableError,
@@ -21,6 +22,11 @@ export interface AmqpBrokerOptions {
   readonly url: string;
   /** What RabbitMQ calls our connections, such as "labhand gateway". */
   readonly name: string;
+  /**
+   * Whether queues and exchanges are declared, which takes the right to `configure` them. A worker makes only the
+   * queue that is its own, and waits for the others.
+   */
+  readonly declares?: boolean;
   readonly logger?: LoggerService;
 }
 
@@ -35,18 +41,23 @@ export class AmqpBroker implements Broker {
   private readonly publishing: AmqpConnection;
   private readonly consuming: AmqpConnection;
   private readonly consumptions = new Set<AmqpConsumption>();
+  private readonly declares: boolean;
   private connecting?: Promise<void>;
 
   /** @throws {Error} the URL is not one of AMQP */
-  constructor({ url, name, logger = new Logger('AmqpBroker') }: AmqpBrokerOptions) {
+  constructor({ url, name, declares = true, logger = new Logger('AmqpBroker') }: AmqpBrokerOptions) {
     const amqpUrl = checkedAmqpUrl(url);
     this.logger = logger;
+    this.declares = declares;
+    const prepare = async (model: ChannelModel) => {
+      if (declares) await declareTopology(model);
+    };
     this.publisher = new AmqpPublisher((model) => this.publishing.renew(model));
     this.publishing = new AmqpConnection(amqpUrl, `${name}, publishing`, logger, async (model) => {
-      await declareTopology(model);
+      await prepare(model);
       await this.publisher.open(model);
     });
-    this.consuming = new AmqpConnection(amqpUrl, `${name}, consuming`, logger, declareTopology);
+    this.consuming = new AmqpConnection(amqpUrl, `${name}, consuming`, logger, prepare);
     this.status = combineLatest([this.publishing.model, this.consuming.model]).pipe(
       map((models): BrokerStatus => (models.every(Boolean) ? 'connected' : 'disconnected')),
       distinctUntilChanged(),
@@ -84,6 +95,7 @@ export class AmqpBroker implements Broker {
       handler,
       (replyTo, correlationId, content) => this.publisher.reply(replyTo, correlationId, content),
       this.logger,
+      this.declares,
     );
     this.consumptions.add(consumption);
     await consumption.listening;

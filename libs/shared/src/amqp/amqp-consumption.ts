@@ -52,6 +52,8 @@ export class AmqpConsumption implements Consumption {
     private readonly handler: ConsumerHandler,
     private readonly reply: Reply,
     private readonly logger: LoggerService,
+    /** Else it waits for somebody else to declare the queue. */
+    private readonly declares: boolean,
   ) {
     this.consumers = Array.from({ length: options.consumers }, () => ({ underWay: 0 }));
     this.watching = connection.model.subscribe((model) => model && this.openIn(0));
@@ -111,7 +113,10 @@ export class AmqpConsumption implements Consumption {
 
   /** @returns the name of the queue that is consumed */
   private async declare(channel: Channel): Promise<string> {
-    if ('queue' in this.source) return (await declareQueue(channel, this.source.queue)).queue;
+    if ('queue' in this.source) {
+      const { queue } = this.source;
+      return (await (this.declares ? declareQueue(channel, queue) : channel.checkQueue(queue.name))).queue;
+    }
     const { queue } = await channel.assertQueue('', { exclusive: true, autoDelete: true, durable: false });
     for (const key of this.source.keys) await channel.bindQueue(queue, this.source.exchange, key);
     return queue;

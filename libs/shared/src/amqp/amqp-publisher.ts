@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ChannelModel, ConfirmChannel, Options } from 'amqplib';
+import type { ChannelModel, ConfirmChannel, Message, Options } from 'amqplib';
 import {
   BrokerUnavailableError,
   RequestTimeoutError,
@@ -52,6 +52,7 @@ export class AmqpPublisher {
     const confirming = heard(await model.createConfirmChannel());
     confirming.on('return', (message) => this.returned.add(String(message.properties.messageId)));
     const plain = await openChannel(model);
+    plain.on('return', (message) => this.unroutable(message));
     await plain.consume(
       DIRECT_REPLY_TO,
       (message) => {
@@ -108,6 +109,7 @@ export class AmqpPublisher {
           ...optionsOf(route, message),
           correlationId,
           replyTo: DIRECT_REPLY_TO,
+          mandatory: true,
         })
         .catch((error: Error) => this.requests.get(correlationId)?.reject(error));
     }).finally(() => this.requests.delete(correlationId));
@@ -162,6 +164,11 @@ export class AmqpPublisher {
 
   private answered(correlationId: string, content: Buffer): void {
     this.requests.get(correlationId)?.resolve(content);
+  }
+
+  /** Nobody listens where a request went: better asked again soon than waited for. */
+  private unroutable({ properties, fields: { exchange, routingKey: key } }: Message): void {
+    this.requests.get(String(properties.correlationId))?.reject(new UnroutableError({ exchange, key }));
   }
 
   /** RabbitMQ reads nothing more from us while it is short of memory or disk: what waits would wait for long. */

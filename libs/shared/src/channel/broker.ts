@@ -68,6 +68,7 @@ export interface Broker {
   /**
    * Sends and waits for the one answer.
    * @throws {RequestTimeoutError} no answer within `timeoutMs`
+   * @throws {UnroutableError} no queue took it
    * @throws {BrokerUnavailableError}
    */
   request(route: Route, message: OutgoingMessage, timeoutMs: number): Promise<Buffer>;
@@ -79,7 +80,7 @@ export interface Broker {
 }
 
 export class UnroutableError extends Error {
-  constructor(route: Route) {
+  constructor(route: Pick<Route, 'exchange' | 'key'>) {
     super(`no queue takes messages for ${route.exchange || 'the default exchange'} with key ${route.key}`);
   }
 }

@@ -115,7 +115,8 @@ export class ChannelServer extends Server implements CustomTransportStrategy {
       const handler = this.handlerOf(message);
       const run = () => this.run(handler, body, context);
       if (handler.isEventHandler) return this.event(name, message, run);
-      message.reply?.(encodeAnswer(await this.answer(name, message, run)));
+      const answer = await this.answer(name, message, run);
+      message.reply?.(encodeAnswer(answer));
       return 'ack';
     } catch (error) {
       const reason = (error as Error).message;

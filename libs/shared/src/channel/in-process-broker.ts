@@ -53,7 +53,8 @@ export class InProcessBroker implements Broker {
       fail = reject;
       this.requests.add(fail);
       timer = setTimeout(() => reject(new RequestTimeoutError(message.type, timeoutMs)), timeoutMs);
-      this.route(route, message, (answer) => setImmediate(() => resolve(answer)));
+      const taken = this.route(route, message, (answer) => setImmediate(() => resolve(answer)));
+      if (!taken) reject(new UnroutableError(route));
     }).finally(() => {
       clearTimeout(timer);
       this.requests.delete(fail);
