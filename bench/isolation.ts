@@ -84,8 +84,7 @@ async function startTime(
     stderr: '/dev/null',
     wallTime: 60,
     killGrace: 1,
-    writable: [workspace],
-    hidden: [path.join(folder, 'workspaces')],
+    ...(limits.isolation && { writable: [workspace], hidden: [path.join(folder, 'workspaces')] }),
     ...limits,
   }).ended;
   if (cause === 'spawn_error') return undefined;
