@@ -10,6 +10,12 @@ import type { Finished, Outcome } from '#shared/messages/messages.js';
 import { freshDatabase, type TestDatabase } from '../support/postgres.js';
 
 const LEASE = 60;
+const failure: Partial<Outcome> = {
+  state: 'failed',
+  reason: 'exit_code',
+  exitCode: 1,
+  message: 'It failed.',
+};
 const INFRASTRUCTURE = { tries: 3, backoff: 0, backoffMax: 0 };
 const RETRY = { tries: 1, backoff: 0, backoffMax: 3600, jitter: 0, infrastructure: INFRASTRUCTURE };
 
@@ -281,6 +287,84 @@ describe('the life of a job in the database', () => {
     expect(await claimOne()).toMatchObject({ id, attempt: 2 });
   });
 
+  const runs = async (...ends: Partial<Outcome>[]) => {
+    let moved: MovedJob | undefined;
+    for (const end of ends) {
+      await database.query(`UPDATE jobs SET available_at = now() WHERE state = 'queued'`);
+      await lifecycle.stage();
+      [moved] = await lifecycle.finish([report((await claimOne())!, end)]);
+    }
+    return moved!;
+  };
+  const around: Partial<Outcome> = {
+    state: 'failed',
+    reason: 'input_error',
+    infrastructure: true,
+    message: 'Its input did not come.',
+  };
+
+  it.each([
+    ['a reason', ['timeout'], { ...failure, reason: 'timeout' as const }, failure],
+    ['an exit code', [75], { ...failure, exitCode: 75 }, { ...failure, exitCode: 76 }],
+    ['a reason or an exit code', ['signal', 75], { ...failure, exitCode: 75 }, failure],
+    ['any exit code', ['exit_code'], { ...failure, exitCode: 3 }, { ...failure, reason: 'signal' as const }],
+    ['any failure of the command', undefined, failure, { ...failure, reason: 'input_error' as const }],
+  ])('is tried again for %s, and for nothing else', async (_what, on, worthIt, final) => {
+    await submit(withRetry({ tries: 5, on }));
+    expect(await runs(worthIt)).toMatchObject({ state: 'queued', tries_left: 3 });
+    expect(await runs(final)).toMatchObject({ state: 'failed', message: 'It failed. This was try 2 of 5.' });
+  });
+
+  it('pauses between tries double up to the longest, and chance only shortens them', async () => {
+    const pauses = async (change: Parameters<typeof withRetry>[0]) => {
+      await database.query('TRUNCATE jobs, lanes CASCADE');
+      await submit(withRetry({ tries: 5, backoff: 100, ...change }));
+      const seconds = [];
+      for (let n = 0; n < 4; n++) {
+        const { id } = await runs(failure);
+        const [row] = await database.query<{ pause: number }>(
+          'SELECT extract(epoch FROM available_at - e.at)::float AS pause FROM jobs, LATERAL (SELECT at FROM events WHERE job_id = $1 ORDER BY id DESC LIMIT 1) e',
+          [id],
+        );
+        seconds.push(row!.pause);
+      }
+      return seconds;
+    };
+    expect((await pauses({ backoffMax: 300 })).map(Math.round)).toEqual([100, 200, 300, 300]);
+    for (const [n, pause] of (await pauses({ jitter: 0.5 })).entries()) {
+      expect(pause).toBeGreaterThanOrEqual(99.9 * 2 ** n * 0.5);
+      expect(pause).toBeLessThanOrEqual(100 * 2 ** n);
+    }
+  });
+
+  it('failures around the command use up none of its tries, and have an allowance of their own', async () => {
+    const { id } = await submit(
+      withRetry({ tries: 2, infrastructure: { tries: 2, backoff: 50, backoffMax: 60 } }),
+    );
+    expect(await runs(around)).toMatchObject({ state: 'queued', ready: true, tries_left: 1, losses_left: 1 });
+    expect(await runs(failure)).toMatchObject({ state: 'queued', tries_left: 0, losses_left: 1 });
+    expect(await runs(around)).toMatchObject({ state: 'queued', ready: false, losses_left: 0 });
+    expect(await runs(around)).toMatchObject({
+      state: 'failed',
+      reason: 'input_error',
+      message: 'Its input did not come. Such failures are forgiven 2 times.',
+    });
+    const history = await database.query(
+      'SELECT ending, reason, infrastructure, message FROM attempts WHERE job_id = $1 ORDER BY attempt',
+      [id],
+    );
+    const told = { ending: 'failed', reason: 'input_error', infrastructure: true, message: around.message };
+    const command = { ...told, reason: 'exit_code', infrastructure: false, message: failure.message };
+    expect(history).toEqual([told, command, told, told]);
+  });
+
+  it('a job that is to be canceled is not tried again', async () => {
+    const { id } = await submit(withRetry({ tries: 3 }));
+    const claimed = await claimOne();
+    await lifecycle.cancel(id);
+    expect((await lifecycle.finish([report(claimed!, failure)]))[0]).toMatchObject({ state: 'failed' });
+  });
+
   it('a lease that ran out gives the job back, and fails it when the allowance is used up', async () => {
     const { id } = await submit(withRetry({ infrastructure: { ...INFRASTRUCTURE, tries: 1 } }));
     for (const expected of [{ state: 'queued' }, { state: 'failed', reason: 'worker_lost' }]) {
@@ -358,13 +442,6 @@ describe('the life of a job in the database', () => {
     await expect(database.query(`UPDATE jobs SET state = 'lost'`)).rejects.toThrow('violates check');
   });
 });
-
-const failure: Partial<Outcome> = {
-  state: 'failed',
-  reason: 'exit_code',
-  exitCode: 1,
-  message: 'It failed.',
-};
 
 function withRetry(change: Partial<EffectiveSpec['retry']>): Partial<NewJob> {
   return { spec: { ...newJob().spec, retry: { ...RETRY, ...change } } };

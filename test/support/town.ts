@@ -56,6 +56,7 @@ export class Town {
         LABHAND_HEARTBEAT: '0.5',
         LABHAND_RECONCILE: '0.5',
         LABHAND_LOSSES: '100',
+        LABHAND_LOSS_BACKOFF: '0',
         LABHAND_ADMIN_KEY: adminKey,
         LABHAND_CALLBACKS_ALLOW: '127.0.0.0/8',
         ...options.gateway,

@@ -69,34 +69,38 @@ const CLAIM = `
        LATERAL claim_job(asked.queue, asked.claim, asked.worker, make_interval(secs => $4)) AS taken, ${LIGHTLY}`;
 
 /**
- * A failed try with tries left goes back to its queue, after a pause that doubles; unless somebody wants the job
+ * A failed try goes back to its queue while its allowance lasts, after a pause; unless somebody wants the job
  * canceled. Rows are locked in the order of their ids, as everywhere where one statement moves many.
  */
 const FINISH = `
   WITH report AS (
-    SELECT r.*, j.id AS known, (r.state = 'failed' AND j.tries_left > 0 AND j.cancel_requested_at IS NULL) AS again,
-           (j.spec->'retry'->>'backoff')::float * power(2, least(j.attempt - 1, 20)) AS pause
-    FROM jsonb_to_recordset($1) AS r (job_id uuid, attempt integer, state text, reason text, message text,
-      exit_code integer, signal text, started_at timestamptz, finished_at timestamptz, usage jsonb,
-      stdout jsonb, stderr jsonb, outputs jsonb)
+    SELECT r.*, j.id AS known, CASE WHEN r.state = 'failed' AND j.cancel_requested_at IS NULL THEN
+             pause_before_retry(j.spec->'retry', r.infrastructure, j.tries_left, j.losses_left, r.reason, r.exit_code)
+           END AS pause
+    FROM jsonb_to_recordset($1) AS r (job_id uuid, attempt integer, state text, reason text, limit_hit text,
+      infrastructure boolean, message text, exit_code integer, signal text, started_at timestamptz,
+      finished_at timestamptz, usage jsonb, stdout jsonb, stderr jsonb, outputs jsonb)
     JOIN jobs j ON j.id = r.job_id AND j.attempt = r.attempt AND j.lease_expires_at IS NOT NULL
     -- true of all; without it the planner expects a hundred reports and reads all jobs instead of asking the index
     WHERE r.attempt BETWEEN 1 AND 2147483647
     ORDER BY j.id FOR UPDATE OF j
   ), ended AS (
-    UPDATE attempts SET ending = r.state, reason = r.reason, message = r.message, exit_code = r.exit_code,
-      signal = r.signal, finished_at = r.finished_at, started_at = r.started_at, usage = r.usage,
-      stdout = r.stdout, stderr = r.stderr, outputs = r.outputs
+    UPDATE attempts SET ending = r.state, reason = r.reason, limit_hit = r.limit_hit,
+      infrastructure = r.infrastructure, message = r.message, exit_code = r.exit_code, signal = r.signal,
+      finished_at = r.finished_at, started_at = r.started_at, usage = r.usage, stdout = r.stdout, stderr = r.stderr,
+      outputs = r.outputs
     FROM report r WHERE attempts.job_id = r.job_id AND attempts.attempt = r.attempt
   ), moved AS (
     UPDATE jobs SET
-      state = CASE WHEN r.again THEN 'queued' ELSE r.state END,
-      ready = r.again AND r.pause <= 0,
-      available_at = CASE WHEN r.again THEN now() + make_interval(secs => r.pause) ELSE available_at END,
-      tries_left = CASE WHEN r.again THEN tries_left - 1 ELSE tries_left END,
-      reason = CASE WHEN NOT r.again THEN r.reason END,
-      message = r.message,
-      finished_at = CASE WHEN NOT r.again THEN now() END,
+      state = CASE WHEN r.pause IS NULL THEN r.state ELSE 'queued' END,
+      ready = r.pause IS NOT NULL AND r.pause <= 0,
+      available_at = CASE WHEN r.pause IS NULL THEN available_at ELSE now() + make_interval(secs => r.pause) END,
+      tries_left = CASE WHEN r.pause IS NULL OR r.infrastructure THEN tries_left ELSE tries_left - 1 END,
+      losses_left = CASE WHEN r.pause IS NULL OR NOT r.infrastructure THEN losses_left ELSE losses_left - 1 END,
+      reason = CASE WHEN r.pause IS NULL THEN r.reason END,
+      message = CASE WHEN r.state = 'failed' AND r.pause IS NULL
+        THEN concat_ws(' ', r.message, tries_made(spec->'retry', r.infrastructure, tries_left)) ELSE r.message END,
+      finished_at = CASE WHEN r.pause IS NULL THEN now() END,
       lease_expires_at = NULL, worker_id = NULL, claim_id = NULL
     FROM report r
     WHERE jobs.id = r.job_id AND jobs.state IN ('running', 'paused') AND jobs.attempt = r.attempt
@@ -104,40 +108,48 @@ const FINISH = `
   )
   SELECT (job).*, record_event(job) AS event_id FROM moved, ${LIGHTLY}`;
 
-/** Whose attempts are over without a report: back to the queue while the allowance lasts. */
-const giveBack = (whose: string, ending: string, counts: boolean) => `
-  WITH gone AS (${whose} ORDER BY j.id FOR UPDATE OF j SKIP LOCKED),
+/** Seconds until a job runs again whose attempt is over without a report; NULL when it does not. */
+const PAUSE_AFTER_LOSS = `CASE WHEN j.cancel_requested_at IS NULL THEN
+  pause_before_retry(j.spec->'retry', true, j.tries_left, j.losses_left, 'worker_lost', NULL) END`;
+const PAUSE_AFTER_DRAIN = 'CASE WHEN j.cancel_requested_at IS NULL THEN 0 END';
+
+/** Attempts that are over without a report: their jobs go back to the queue while the allowance lasts. */
+const giveBack = (whose: (pause: string) => string, ending: 'lost' | 'handed_back') => `
+  WITH gone AS (${whose(ending === 'lost' ? PAUSE_AFTER_LOSS : PAUSE_AFTER_DRAIN)} ORDER BY j.id FOR UPDATE OF j SKIP LOCKED),
   ended AS (
-    UPDATE attempts SET ending = '${ending}', finished_at = now(), reason = ${counts ? "'worker_lost'" : 'NULL'}, message = $1
+    UPDATE attempts SET ending = '${ending}', finished_at = now(), infrastructure = true, message = $1,
+      reason = ${ending === 'lost' ? "'worker_lost'" : 'NULL'}
     FROM gone WHERE attempts.job_id = gone.id AND attempts.attempt = gone.attempt AND attempts.ending IS NULL
   ), moved AS (
     UPDATE jobs SET
-      state = CASE WHEN jobs.cancel_requested_at IS NOT NULL THEN 'canceled'
-                   WHEN ${counts ? 'jobs.losses_left > 0' : 'true'} THEN 'queued' ELSE 'failed' END,
-      ready = jobs.cancel_requested_at IS NULL AND ${counts ? 'jobs.losses_left > 0' : 'true'},
-      losses_left = greatest(jobs.losses_left - ${counts ? 1 : 0}, 0),
-      reason = CASE WHEN jobs.cancel_requested_at IS NULL AND NOT ${counts ? 'jobs.losses_left > 0' : 'true'} THEN 'worker_lost' END,
-      message = $1,
-      finished_at = CASE WHEN jobs.cancel_requested_at IS NOT NULL OR NOT ${counts ? 'jobs.losses_left > 0' : 'true'} THEN now() END,
+      state = CASE WHEN gone.pause IS NOT NULL THEN 'queued'
+                   WHEN jobs.cancel_requested_at IS NOT NULL THEN 'canceled' ELSE 'failed' END,
+      ready = gone.pause IS NOT NULL AND gone.pause <= 0,
+      available_at = CASE WHEN gone.pause > 0 THEN now() + make_interval(secs => gone.pause) ELSE jobs.available_at END,
+      losses_left = ${ending === 'lost' ? 'greatest(jobs.losses_left - 1, 0)' : 'jobs.losses_left'},
+      reason = CASE WHEN gone.pause IS NULL AND jobs.cancel_requested_at IS NULL THEN 'worker_lost' END,
+      message = CASE WHEN gone.pause IS NULL AND jobs.cancel_requested_at IS NULL
+        THEN concat_ws(' ', $1::text, tries_made(jobs.spec->'retry', true, jobs.tries_left)) ELSE $1 END,
+      finished_at = CASE WHEN gone.pause IS NULL THEN now() END,
       lease_expires_at = NULL, worker_id = NULL, claim_id = NULL, progress = NULL
     FROM gone WHERE jobs.id = gone.id AND jobs.attempt = gone.attempt AND jobs.state IN ('running', 'paused')
     RETURNING jobs AS job
   )
   SELECT (job).*, record_event(job) AS event_id FROM moved`;
 
-const ONE_ATTEMPT = `
-  SELECT j.id, j.attempt FROM jobs j
+const oneAttempt = (pause: string) => `
+  SELECT j.id, j.attempt, ${pause} AS pause FROM jobs j
   WHERE j.id = $2 AND j.attempt = $3 AND j.worker_id = $4 AND j.lease_expires_at IS NOT NULL`;
 
 /** Whose leases end before a time of the database's clock. */
-const leasesBefore = (which = 'true') =>
-  `SELECT j.id, j.attempt FROM jobs j WHERE j.lease_expires_at < $3 AND j.id = ANY (
+const leasesBefore = (pause: string, which = 'true') =>
+  `SELECT j.id, j.attempt, ${pause} AS pause FROM jobs j WHERE j.lease_expires_at < $3 AND j.id = ANY (
      SELECT id FROM jobs WHERE lease_expires_at < $3 AND ${which} ORDER BY lease_expires_at LIMIT $2)`;
 
-const RECLAIM = giveBack(leasesBefore(), 'lost', true);
-const RECLAIM_CANCELED = giveBack(leasesBefore('cancel_requested_at IS NOT NULL'), 'lost', true);
-const LOSE = giveBack(ONE_ATTEMPT, 'lost', true);
-const HAND_BACK = giveBack(ONE_ATTEMPT, 'handed_back', false);
+const RECLAIM = giveBack((pause) => leasesBefore(pause), 'lost');
+const RECLAIM_CANCELED = giveBack((pause) => leasesBefore(pause, 'cancel_requested_at IS NOT NULL'), 'lost');
+const LOSE = giveBack(oneAttempt, 'lost');
+const HAND_BACK = giveBack(oneAttempt, 'handed_back');
 
 const EXPIRE = move(`
   UPDATE jobs SET state = 'failed', ready = false, reason = 'expired', finished_at = now(),
@@ -256,6 +268,8 @@ export class JobLifecycle {
       attempt,
       state: outcome.state,
       reason: outcome.reason,
+      limit_hit: outcome.limit,
+      infrastructure: outcome.infrastructure ?? false,
       message: outcome.message && storable(outcome.message),
       exit_code: outcome.exitCode,
       signal: outcome.signal,

@@ -20,6 +20,7 @@ export class Jobs1700000000001 implements MigrationInterface {
       events,
       deliveries,
       recordEvent,
+      retrying,
       idempotencyKeys,
       logChunks,
       claimJob,
@@ -340,6 +341,43 @@ BEGIN
   END IF;
   RETURN event_id;
 END $$`;
+
+/** Asked only about attempts that failed; what an allowance says stands in jobs.spec. */
+const retrying = `
+-- Seconds until a job runs again after a failure of its command, or of what is around it; NULL when it does not.
+CREATE FUNCTION pause_before_retry(retry jsonb, around boolean, tries_left integer, losses_left integer,
+                                   reason text, exit_code integer)
+RETURNS double precision LANGUAGE plpgsql AS $$
+DECLARE
+  allowance jsonb := CASE WHEN around THEN retry->'infrastructure' ELSE retry END;
+  is_worth_it boolean;
+  doublings integer;
+BEGIN
+  IF around THEN
+    IF losses_left <= 0 THEN RETURN NULL; END IF;
+    doublings := (allowance->>'tries')::integer - losses_left - 1;
+    -- the first is made good at once: it was the worker, and others are there
+    IF doublings < 0 THEN RETURN 0; END IF;
+  ELSE
+    IF tries_left <= 0 THEN RETURN NULL; END IF;
+    is_worth_it := CASE WHEN retry ? 'on'
+      THEN retry->'on' @> to_jsonb(reason) OR (reason = 'exit_code' AND retry->'on' @> to_jsonb(coalesce(exit_code, 0)))
+      -- a command would find the same files again
+      ELSE reason NOT IN ('input_error', 'output_error') END;
+    IF NOT is_worth_it THEN RETURN NULL; END IF;
+    doublings := (allowance->>'tries')::integer - 1 - tries_left;
+  END IF;
+  RETURN least((allowance->>'backoff')::float * power(2, least(doublings, 30)), (allowance->>'backoffMax')::float)
+         * (1 - random() * (retry->>'jitter')::float);
+END $$;
+
+-- How often a job was tried that fails for good, as the last sentence of its message; NULL where that says nothing.
+CREATE FUNCTION tries_made(retry jsonb, around boolean, tries_left integer) RETURNS text LANGUAGE sql AS $$
+  SELECT CASE
+    WHEN around THEN format('Such failures are forgiven %s times.', retry->'infrastructure'->>'tries')
+    WHEN (retry->>'tries')::integer > 1
+      THEN format('This was try %s of %s.', (retry->>'tries')::integer - tries_left, retry->>'tries') END
+$$`;
 
 const idempotencyKeys = `
 CREATE TABLE idempotency_keys (
