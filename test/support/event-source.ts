@@ -1,3 +1,5 @@
+import { get, type IncomingMessage } from 'node:http';
+
 /** An event as a client gets it; `data` is parsed. */
 export interface ReceivedEvent {
   readonly event: string;
@@ -12,28 +14,25 @@ export class EventSource {
   /** The id of the event that was taken last. */
   lastEventId: string | undefined;
   comments = 0;
-  private readonly closing = new AbortController();
-  private events!: AsyncGenerator<ReceivedEvent>;
+  private readonly events = this.read();
 
-  private constructor(readonly response: Response) {}
+  private constructor(readonly response: IncomingMessage) {}
 
-  static async open(url: string, key: string, lastEventId?: string): Promise<EventSource> {
-    const closing = new AbortController();
-    const response = await fetch(url, {
-      headers: {
-        authorization: `Bearer ${key}`,
-        ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
-      },
-      signal: closing.signal,
+  static open(url: string, key: string, lastEventId?: string): Promise<EventSource> {
+    const headers = {
+      authorization: `Bearer ${key}`,
+      ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
+    };
+    return new Promise((resolve, reject) => {
+      get(url, { headers, agent: false }, (response) => resolve(new EventSource(response))).on(
+        'error',
+        reject,
+      );
     });
-    const source = new EventSource(response);
-    source.closing.signal.addEventListener('abort', () => closing.abort());
-    source.events = source.read();
-    return source;
   }
 
   get status(): number {
-    return this.response.status;
+    return this.response.statusCode!;
   }
 
   /** The next event; undefined when the server has ended the stream. */
@@ -63,15 +62,14 @@ export class EventSource {
   }
 
   close(): void {
-    this.closing.abort();
+    this.response.destroy();
   }
 
   private async *read(): AsyncGenerator<ReceivedEvent> {
-    if (!this.response.body) return;
     const decoder = new TextDecoder();
     let text = '';
-    for await (const chunk of this.response.body) {
-      text += decoder.decode(chunk as Uint8Array, { stream: true });
+    for await (const chunk of this.response) {
+      text += decoder.decode(chunk as Buffer, { stream: true });
       const blocks = text.split('\n\n');
       text = blocks.pop()!;
       for (const block of blocks) {

@@ -21,6 +21,9 @@ import { DispatchController } from './dispatch/dispatch.controller.js';
 import { Leases } from './dispatch/leases.js';
 import { Reports } from './dispatch/reports.js';
 import { Tickets } from './dispatch/tickets.js';
+import { EventFollowing } from './events/event-following.js';
+import { EventHorizon } from './events/event-horizon.js';
+import { EventsController } from './events/events.controller.js';
 import { JobEvents } from './events/job-events.js';
 import { Wakeups } from './events/wakeups.js';
 import { AttemptFilesController } from './files/attempt-files.controller.js';
@@ -93,6 +96,7 @@ export class GatewayModule {
       controllers: [
         JobsController,
         LogsController,
+        EventsController,
         JobFilesController,
         AttemptFilesController,
         QueuesController,
@@ -131,6 +135,8 @@ export class GatewayModule {
         // events, logs
         JobEvents,
         Wakeups,
+        EventHorizon,
+        EventFollowing,
         LiveLogs,
         JobLogs,
         LogFollowing,

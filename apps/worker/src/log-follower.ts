@@ -112,16 +112,17 @@ export class LogFollower {
     const read = readSync(this.fd, buffer, 0, length, this.sent);
     if (read === 0) return;
     const chunk = { offset: this.sent, skipped: this.skipped, data: buffer.subarray(0, read) };
+    void this.deliver(chunk);
+  }
+
+  private async deliver(chunk: Chunk): Promise<void> {
     this.sending = true;
-    this.send(chunk)
-      .catch(() => false)
-      .then((sent) => {
-        this.sending = false;
-        if (!sent) return;
-        this.sent += read;
-        this.skipped = 0;
-        this.rules.onChunk?.(chunk);
-      });
+    const sent = await this.send(chunk).catch(() => false);
+    this.sending = false;
+    if (!sent) return;
+    this.sent += chunk.data.length;
+    this.skipped = 0;
+    this.rules.onChunk?.(chunk);
   }
 
   private jumpAhead(kept: number): void {
