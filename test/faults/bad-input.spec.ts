@@ -21,6 +21,7 @@ let house: House;
 describe('a submission that is wrong', () => {
   beforeAll(async () => {
     house = await startHouse({
+      gateway: { callbacks: { allow: [], httpsOnly: true } },
       worker: {
         queues: { default: 1, small: 1 },
         queueSettings: { small: { policy: 'any', onOutputLimit: 'cut', maxUpload: 1000 } },
@@ -40,6 +41,12 @@ describe('a submission that is wrong', () => {
     ['an unknown field', { ...TRUE, lables: {} }, 'lables', '"labels"'],
     ['a wrong type', { ...TRUE, priority: 'high' }, 'priority', 'number'],
     ['a wrong value', { ...TRUE, limits: { wallTime: 'soon' } }, 'limits.wallTime', '"2h"'],
+    [
+      'a callback over http where only https is allowed',
+      { ...TRUE, callback: { url: 'http://portal.example/done' } },
+      'callback.url',
+      'https',
+    ],
     [
       'a path that leads out',
       { ...TRUE, inputs: [{ path: '../x', content: '' }] },

@@ -38,6 +38,8 @@ export interface GatewayConfig {
   readonly callbacks: {
     /** Address ranges that callbacks may reach although they are not public. */
     readonly allow: readonly string[];
+    /** Whether plain http is refused. */
+    readonly httpsOnly?: boolean;
     /** Seconds before the 2nd, 3rd … try; undefined for the schedule of Standard Webhooks. */
     readonly schedule?: readonly number[];
   };
@@ -102,6 +104,10 @@ const variables = z.object({
         .map((range) => range.trim())
         .filter((range) => range !== ''),
     ),
+  LABHAND_CALLBACKS_HTTPS_ONLY: z
+    .enum(['true', 'false'], 'expected true or false')
+    .default('false')
+    .transform((text) => text === 'true'),
   LABHAND_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
 });
 
@@ -133,7 +139,10 @@ export function readGatewayConfig(environment: Environment): GatewayEnvironment 
       maxUpload: settings.LABHAND_MAX_UPLOAD,
       adminKey: settings.LABHAND_ADMIN_KEY,
       adminKeyFile: settings.LABHAND_ADMIN_KEY_FILE,
-      callbacks: { allow: settings.LABHAND_CALLBACKS_ALLOW },
+      callbacks: {
+        allow: settings.LABHAND_CALLBACKS_ALLOW,
+        httpsOnly: settings.LABHAND_CALLBACKS_HTTPS_ONLY,
+      },
       logLevel: settings.LABHAND_LOG_LEVEL,
     },
   };

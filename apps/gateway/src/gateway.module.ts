@@ -152,6 +152,7 @@ export class GatewayModule {
           provide: CallbackSettings,
           useValue: new CallbackSettings({
             allowedNetworks: callbacks.allow,
+            requireHttps: callbacks.httpsOnly,
             retryDelays: callbacks.schedule,
           }),
         },

@@ -53,6 +53,8 @@ export class S3BlobStore extends BlobStore {
 
   /** The SDK costs tens of megabytes: it is loaded by gateways that use it and by no others. */
   static async open(config: S3Config): Promise<S3BlobStore> {
+    // Which Node versions the SDK means to support in future is for us to know, not for every log.
+    process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
     const sdk = { ...(await import('@aws-sdk/client-s3')), ...(await import('@aws-sdk/lib-storage')) };
     const { accessKeyId, secretAccessKey, endpoint, region, forcePathStyle } = config;
     const client = new sdk.S3Client({

@@ -136,12 +136,20 @@ export class Submissions {
 
   private async check(job: unknown): Promise<{ spec: JobSpec; queue: Queue }> {
     const spec = parse(jobSpec, job, 'the job');
-    const errors = textFaults(spec);
+    const errors = [...textFaults(spec), ...this.callbackFaults(spec)];
     if (errors.length > 0) {
       const { path, message } = errors[0]!;
       throw new Problem(422, 'invalid_request', `The job is not valid: ${path}: ${message}.`, { errors });
     }
     return { spec, queue: await this.queues.get(spec.queue) };
+  }
+
+  /** Rather now than in a log of deliveries. */
+  private callbackFaults({ callback }: JobSpec): { path: string; message: string }[] {
+    if (!this.config.callbacks.httpsOnly || !callback || callback.url.startsWith('https:')) return [];
+    return [
+      { path: 'callback.url', message: 'this server calls back over https only; give an https address' },
+    ];
   }
 
   private toNewJob(
