@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { relativePathFault } from '#shared/job/relative-path.js';
 import type { ClaimedJob, InputFile } from '#shared/messages/messages.js';
 import { AttemptEnded } from './attempts.js';
-import { AttemptFailure, because } from './attempt-failure.js';
+import { AttemptFailure, because, isFaultOfTheHost } from './attempt-failure.js';
 import { StaleAttemptError, type FilesClient } from './files-client.js';
 import type { SpoolFiles } from './spool.js';
 import type { Workspace } from './workspace.js';
@@ -30,7 +30,7 @@ export async function placeInputs(
     if (input.content !== undefined) {
       writeFileSync(target, input.content, { mode: input.executable ? 0o755 : 0o644 });
     } else if (input.href !== undefined) {
-      await files.fetch(job, { ...input, href: input.href }, target, signal);
+      await fetched(files.fetch(job, { ...input, href: input.href }, target, signal));
     } else {
       throw new Error('it has neither content nor an address');
     }
@@ -67,18 +67,37 @@ function makeRoom(directory: string, path: string): string {
   return target;
 }
 
+/** A file did not come: whatever the reason, it is none of the job's. */
+class TransferFault extends Error {}
+
+async function fetched(transfer: Promise<void>): Promise<void> {
+  try {
+    await transfer;
+  } catch (error) {
+    if (isNoOutcome(error)) throw error;
+    throw new TransferFault((error as Error).message, { cause: error });
+  }
+}
+
 async function told(input: InputFile, place: () => Promise<void>): Promise<void> {
   try {
     await place();
   } catch (error) {
-    if (error instanceof AttemptEnded || error instanceof StaleAttemptError) throw error;
+    if (isNoOutcome(error)) throw error;
+    const transfer = error instanceof TransferFault;
+    const fault = transfer ? error.cause : error;
     const what = input.archive ? 'input archive' : 'input file';
     throw new AttemptFailure(
       'input_error',
-      `The ${what} ${JSON.stringify(input.path)} could not be put into the workspace: ${because(error)}`,
-      error,
+      `The ${what} ${JSON.stringify(input.path)} could not be put into the workspace: ${because(fault)}`,
+      fault,
+      transfer || isFaultOfTheHost(fault),
     );
   }
+}
+
+function isNoOutcome(error: unknown): boolean {
+  return error instanceof AttemptEnded || error instanceof StaleAttemptError;
 }
 
 async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {

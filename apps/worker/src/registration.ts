@@ -54,11 +54,12 @@ export class Registration implements OnApplicationShutdown {
   }
 
   private introduction(): Register {
-    const { queues, queueSettings } = this.settings;
+    const { queues, queueSettings, image } = this.settings;
     return {
       workerId: this.tools.workerId,
       host: hostname(),
       version: VERSION,
+      image,
       startedAt: this.startedAt,
       queues: Object.fromEntries(
         Object.entries(queues).map(([name, slots]) => [name, { slots, settings: queueSettings[name] }]),

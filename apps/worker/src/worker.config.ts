@@ -15,6 +15,8 @@ export interface WorkerSettings {
   readonly queueSettings: Readonly<Record<string, QueueSettings>>;
   /** By default made once and kept in the state directory. */
   readonly workerId?: string;
+  /** What it runs in, told with each attempt. */
+  readonly image?: string;
   /** Holds what a restarted worker must find again: its id, attempts under way, outcomes not yet recorded. */
   readonly stateDir: string;
   /** Holds the workspaces of running attempts. */
@@ -71,6 +73,7 @@ const environment = z.object({
       'expected up to 200 letters, digits, dots, dashes or underscores',
     )
     .optional(),
+  LABHAND_IMAGE: z.string().max(500, 'expected the name of an image, up to 500 characters').optional(),
   LABHAND_STATE_DIR: z.string().optional(),
   LABHAND_WORK_DIR: z.string().optional(),
   LABHAND_DRAIN_TIMEOUT: seconds.default(60),
@@ -113,6 +116,7 @@ export function readWorkerConfig(
     queues: values.LABHAND_QUEUES,
     queueSettings: values.LABHAND_QUEUES_FILE,
     workerId: values.LABHAND_WORKER_ID,
+    image: values.LABHAND_IMAGE || undefined,
     stateDir,
     workDir: values.LABHAND_WORK_DIR ? resolve(values.LABHAND_WORK_DIR) : defaultWorkDir(stateDir),
     drainTimeout: values.LABHAND_DRAIN_TIMEOUT,

@@ -36,7 +36,7 @@ export class Claims {
   }
 
   private async toClaimedJob(job: MovedJob): Promise<ClaimedJob> {
-    const { command, env, outputs, limits, onOutputLimit } = job.spec;
+    const { command, env, outputs, limits, isolation, onOutputLimit } = job.spec;
     return {
       jobId: job.id,
       attempt: job.attempt,
@@ -46,6 +46,7 @@ export class Claims {
       inputs: job.inputs.map((input) => inputFile(job, input)),
       outputs: [...outputs],
       limits,
+      ...(isolation ? { isolation } : {}),
       onOutputLimit,
       filesToken: await this.tokens.issue(job.id, job.attempt),
       ...(job.traceparent ? { traceparent: job.traceparent } : {}),
