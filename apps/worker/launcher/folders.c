@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -129,62 +130,89 @@ static bool is_ours(const char *members)
     return true;
 }
 
+/* To the leaf beside the jobs'. 0 or the error; what ended meanwhile needs not be moved. */
+static int move(char *members, const char *leaf)
+{
+    if (mkdir(leaf, 0755) != 0 && errno != EEXIST) return errno;
+    for (char *pid = strtok(members, "\n"); pid; pid = strtok(NULL, "\n"))
+        if (!write_text(leaf, "cgroup.procs", pid) && errno != ESRCH) return errno;
+    return 0;
+}
+
 /*
- * With version 2 a group has either processes or groups that limit: what is in the base goes to a leaf beside the jobs'.
- * Only what belongs to us is moved; 0 or the error.
+ * Each by itself: what is missing here limits nothing, but the others do. True: memory and processes, which there are
+ * groups for in the first place, can be limited as far as they are given to us.
  */
-static int empty_base(const char *base)
+static bool enable(const char *folder)
+{
+    static const char *const controllers[] = { "memory", "pids", "cpu", "io" };
+    char given[256], enabled[256], word[16];
+    for (size_t i = 0; i < sizeof controllers / sizeof *controllers; i++) {
+        snprintf(word, sizeof word, "+%s", controllers[i]);
+        write_text(folder, "cgroup.subtree_control", word);
+    }
+    if (!read_text(folder, "cgroup.controllers", given, sizeof given) ||
+        !read_text(folder, "cgroup.subtree_control", enabled, sizeof enabled))
+        return false;
+    for (size_t i = 0; i < 2; i++)
+        if (has_word(given, controllers[i]) && !has_word(enabled, controllers[i])) return false;
+    return true;
+}
+
+/*
+ * With version 2 a group has either processes or groups that limit, but for the machine's first: what is in the base is
+ * moved away if all of it belongs to us. Jobs come and go meanwhile, so it is tried again. 0 or the error.
+ */
+static int open_base(const char *base)
 {
     char members[4096];
     char *leaf = path_in(base, OWN_LEAF);
     int error = 0;
-    for (int tries = 0; tries < 100 && error == 0; tries++) {
-        if (!read_text(base, "cgroup.procs", members, sizeof members)) error = errno;
-        else if (*members == '\0') break;
-        else if (!is_ours(members)) error = EBUSY;
-        else if (mkdir(leaf, 0755) != 0 && errno != EEXIST) error = errno;
-        for (char *at = members; error == 0 && *at; at += strspn(at, "\n")) {
-            char pid[32];
-            size_t length = strcspn(at, "\n");
-            snprintf(pid, sizeof pid, "%.*s", (int)length, at);
-            /* Gone meanwhile, if it cannot be found. */
-            if (!write_text(leaf, "cgroup.procs", pid) && errno != ESRCH) error = errno;
-            at += length;
+    for (int tries = 0; leaf && tries < 20; tries++) {
+        if (enable(base)) {
+            free(leaf);
+            return 0;
         }
+        if (!read_text(base, "cgroup.procs", members, sizeof members)) error = errno;
+        else error = is_ours(members) ? move(members, leaf) : EBUSY;
+        if (error != 0 && error != EBUSY) break;
+        nap();
     }
     free(leaf);
-    return error;
+    return error ? error : EBUSY;
 }
 
-/* Each by itself: what is missing here limits nothing, but the others do. */
-static void enable(const char *folder)
+/* Where groups can be made, that may still not be where our processes may go. 0 or the error. */
+static int try_to_join(const char *folder)
 {
-    static const char *const controllers[] = { "+memory", "+pids", "+cpu", "+io" };
-    for (size_t i = 0; i < sizeof controllers / sizeof *controllers; i++)
-        write_text(folder, "cgroup.subtree_control", controllers[i]);
-}
-
-/* 0 or the error. The machine's first group alone may have both processes and groups. */
-static int open_base(const char *base)
-{
-    char *type = path_in(base, "cgroup.type");
-    int error = type && access(type, F_OK) == 0 ? empty_base(base) : 0;
-    free(type);
-    if (error == 0) enable(base);
-    return error;
+    int status = 0;
+    char *group = path_in(folder, "try");
+    if (group == NULL || mkdir(group, 0755) != 0) return errno;
+    pid_t pid = fork();
+    if (pid == 0) _exit(write_text(group, "cgroup.procs", "0") ? 0 : errno);
+    if (pid < 0 || waitpid(pid, &status, 0) != pid) status = errno << 8;
+    remove_empty(group);
+    free(group);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
 }
 
 /* Should another launcher take it for left behind before it is locked, the next name is tried. */
 static char *make_folder(const char *base)
 {
+    places.error = EBUSY;
     for (int nth = 0; nth < 100; nth++) {
         char name[64];
         struct stat status;
         snprintf(name, sizeof name, PREFIX "%d-%d", getpid(), nth);
         char *path = path_in(base, name);
         bool made = path && mkdir(path, 0755) == 0;
-        if (made && lock(path) >= 0 && stat(path, &status) == 0) return path;
-        places.error = made ? EBUSY : errno;
+        if (!made) places.error = errno;
+        else if (lock(path) >= 0 && stat(path, &status) == 0) {
+            places.error = try_to_join(path);
+            if (places.error == 0) return path;
+            remove_empty(path);
+            made = false;
+        }
         free(path);
         if (!made && places.error != EEXIST) return NULL;
     }

@@ -159,7 +159,7 @@ static pid_t start_mapped(const struct start *start, int namespaces, struct resu
     }
     close(go[0]);
     if (pid < 0) {
-        set_error(result, "the namespaces of the job, one of users among them,", "", "made (clone)", error);
+        set_error(result, "the namespaces", "of the job, one of users among them,", "made (clone)", error);
     } else if (!map_users(pid, start->order->uid, result) || write(go[1], "", 1) != 1) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
@@ -177,7 +177,7 @@ static pid_t start_first(const struct start *start, struct result *result)
     if (!may_make_namespaces()) return start_mapped(start, namespaces, result);
     pid_t pid = fork_into(namespaces);
     if (pid == 0) be_first(start, -1);
-    if (pid < 0) set_error(result, "the namespaces of the job", "", "made (clone)", errno);
+    if (pid < 0) set_error(result, "the namespaces", "of the job", "made (clone)", errno);
     return pid;
 }
 
