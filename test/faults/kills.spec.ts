@@ -1,5 +1,4 @@
 import { randomInt, randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { JobView } from '#gateway/jobs/job-view.js';
 import type { JobSpecInput } from '#shared/job/job-spec.js';
@@ -36,11 +35,12 @@ describe(`every accepted job ends once (LABHAND_TEST_SEED=${seed})`, () => {
 
   beforeAll(async () => {
     town = await Town.start({ gateways: 2, workers: 2, slots: 8 });
-    journal = new Journal(join(town.folder, 'journal'));
+    journal = new Journal();
     receiver = await CallbackReceiver.listen();
   });
   afterAll(async () => {
     await receiver.close();
+    journal.close();
     expect(await town.end()).toEqual([0, 0, 0, 0]);
     expect(processesWith(town.folder)).toEqual([]);
   });

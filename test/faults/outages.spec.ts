@@ -20,9 +20,12 @@ let journal: Journal;
 
 beforeAll(async () => {
   town = await Town.start({ workers: 2, slots: 2 });
-  journal = new Journal(join(town.folder, 'journal'));
+  journal = new Journal();
 });
-afterAll(() => town.end());
+afterAll(async () => {
+  await town.end();
+  journal.close();
+});
 beforeEach(() => town.ready());
 afterEach(async () => {
   expect(journal.overlaps()).toEqual([]);

@@ -1,4 +1,15 @@
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 
 /** One line that a command wrote: what it was doing, and in which attempt of which job. */
 interface Line {
@@ -12,10 +23,22 @@ interface Line {
  * lines is the order in which things happened.
  */
 export class Journal {
+  readonly file: string;
   private readonly read: Line[] = [];
   private offset = 0;
 
-  constructor(readonly file: string) {}
+  /** In memory that all share: besides their workspaces that is where jobs may write, whoever runs them. */
+  constructor() {
+    const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'labhand-journal-'));
+    chmodSync(folder, 0o755);
+    this.file = join(folder, 'journal');
+    closeSync(openSync(this.file, 'a'));
+    chmodSync(this.file, 0o666);
+  }
+
+  close(): void {
+    rmSync(dirname(this.file), { recursive: true });
+  }
 
   /** For `sh -c`: takes `ticks` times some 50 ms and writes down that it lives; `end` runs before its end. */
   script(ticks: number | string, end = 'true'): string {
@@ -26,7 +49,6 @@ export class Journal {
 
   /** All lines so far; only what is new is read. */
   lines(): readonly Line[] {
-    if (!existsSync(this.file)) return this.read;
     const fd = openSync(this.file, 'r');
     try {
       const size = fstatSync(fd).size - this.offset;
