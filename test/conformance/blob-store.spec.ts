@@ -9,7 +9,7 @@ import { buffer } from 'node:stream/consumers';
 import { attemptKey, inputKey, jobPrefix } from '#gateway/files/blob-keys.js';
 import {
   BlobNotFoundError,
-  BlobSizeError,
+  BlobContentError,
   StorageFullError,
   type BlobStore,
 } from '#gateway/files/blob-store.js';
@@ -139,7 +139,7 @@ describe.each([
   });
 
   it.each([3, 5])('refuses four bytes where %d were announced', async (size) => {
-    await expect(store.write(KEY, chunks('ATOM'), { size })).rejects.toThrow(BlobSizeError);
+    await expect(store.write(KEY, chunks('ATOM'), { size })).rejects.toThrow(BlobContentError);
     expect(await store.stat(KEY)).toBeUndefined();
   });
 

@@ -57,7 +57,8 @@ export class FilesClient {
    */
   async put(access: FileAccess, name: Upload, file: string, signal: AbortSignal): Promise<void> {
     const { size } = await stat(file);
-    await retrying(() => this.putOnce(access, name, { file, size }, signal), { signal, mayPass: isPassing });
+    const content = { file, size, digest: await contentDigest(file, size) };
+    await retrying(() => this.putOnce(access, name, content, signal), { signal, mayPass: isPassing });
   }
 
   private async fetchOnce(
@@ -83,11 +84,16 @@ export class FilesClient {
   private async putOnce(
     access: FileAccess,
     name: Upload,
-    { file, size }: { file: string; size: number },
+    { file, size, digest }: { file: string; size: number; digest: string },
     signal: AbortSignal,
   ): Promise<void> {
     const path = `/v1/attempts/${access.jobId}/${access.attempt}/${name}`;
-    const headers = { ...bearer(access), 'content-type': CONTENT_TYPES[name], 'content-length': size };
+    const headers = {
+      ...bearer(access),
+      'content-type': CONTENT_TYPES[name],
+      'content-length': size,
+      'content-digest': digest,
+    };
     const body = size === 0 ? Readable.from([]) : createReadStream(file, { end: size - 1 });
     const response = await this.send('PUT', path, headers, body, signal);
     await refuseFaults(response, path);
@@ -127,7 +133,17 @@ function bearer({ filesToken }: FileAccess): Record<string, string> {
   return { authorization: `Bearer ${filesToken}` };
 }
 
-/** 408 and 429 ask to come again; the other 4xx would be the same next time. */
+/** RFC 9530. A network may spoil what TCP's own sum does not tell from the original. */
+async function contentDigest(file: string, size: number): Promise<string> {
+  const hash = createHash('sha256');
+  if (size > 0) await pipeline(createReadStream(file, { end: size - 1 }), hash);
+  return `sha-256=:${hash.digest('base64')}:`;
+}
+
+/**
+ * 408 and 429 ask to come again, and 400 says that what arrived is not what was sent; the other 4xx would be the same
+ * next time.
+ */
 async function refuseFaults(response: IncomingMessage, path: string): Promise<void> {
   const status = response.statusCode ?? 0;
   if (status >= 200 && status < 300) return;
@@ -136,7 +152,7 @@ async function refuseFaults(response: IncomingMessage, path: string): Promise<vo
   response.destroy();
   const sentence = `the gateway answered ${status} to ${path}${detail ? ` (${detail})` : ''}`;
   if (status === 401 || status === 409) throw new StaleAttemptError(sentence);
-  const comesAgain = status >= 500 || status === 408 || status === 429;
+  const comesAgain = status >= 500 || [400, 408, 429].includes(status);
   throw comesAgain ? new Error(sentence) : new FileRefusedError(sentence);
 }
 

@@ -52,13 +52,15 @@ export class AttemptFilesController {
     @Req() request: FastifyRequest,
     @Headers('authorization') authorization?: string,
     @Headers('content-length') length?: string,
+    @Headers('content-digest') digest?: string,
   ): Promise<void> {
     try {
       const number = await this.authorize(authorization, jobId, attempt);
       const key = attemptKey(jobId, number, knownFile(file));
       await this.refuseStale(jobId, number);
       const body = Readable.from(bodyChunks(request.body as Readable), { objectMode: false });
-      await this.store.write(key, body, { size: length === undefined ? undefined : Number(length) });
+      const size = length === undefined ? undefined : Number(length);
+      await this.store.write(key, body, { size, sha256: sha256Of(digest) });
     } catch (error) {
       discardRest(request.raw);
       throw storingFault(error);
@@ -94,6 +96,12 @@ export class AttemptFilesController {
 function wholeNumber(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
   throw new Problem(404, 'not_found', `There is no ${JSON.stringify(text.slice(0, 50))}; expected a number.`);
+}
+
+/** RFC 9530; in hex. Undefined where none is announced, or only by another algorithm. */
+function sha256Of(digest: string | undefined): string | undefined {
+  const encoded = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):/.exec(digest ?? '')?.[1];
+  return encoded && Buffer.from(encoded, 'base64').toString('hex');
 }
 
 function knownFile(file: string): AttemptFile {

@@ -9,9 +9,15 @@ export interface BlobDigest {
   readonly sha256: string;
 }
 
-export interface WriteOptions {
-  /** Bytes that have to arrive; any other number is an error. */
+/** What has to arrive; anything else is an error. */
+export interface Announced {
+  /** Bytes. */
   readonly size?: number;
+  /** In hex. */
+  readonly sha256?: string;
+}
+
+export interface WriteOptions extends Announced {
   readonly signal?: AbortSignal;
 }
 
@@ -35,7 +41,7 @@ export abstract class BlobStore {
    * Stores all of `stream`, replacing what was there, and resolves when it would survive a power cut. On any
    * failure nothing is seen under the key that was not there before, and the stream is destroyed.
    * @throws {StorageFullError}
-   * @throws {BlobSizeError} more or fewer bytes came than `size`
+   * @throws {BlobContentError} other bytes came than were announced by `size` or `sha256`
    */
   abstract write(key: string, stream: Readable, options?: WriteOptions): Promise<BlobDigest>;
 
@@ -77,39 +83,40 @@ export class StorageFullError extends Error {
   }
 }
 
-export class BlobSizeError extends Error {
-  constructor(expected: number, size: number) {
-    super(`${size} bytes arrived where ${expected} were announced`);
-  }
-}
+/** What arrived is not what was announced. */
+export class BlobContentError extends Error {}
 
 /** Hash and length of what passes by. */
 export class Digest {
   private readonly hash = createHash('sha256');
   private size = 0;
 
-  constructor(private readonly expected?: number) {}
+  constructor(private readonly announced: Announced = {}) {}
 
-  /** @throws {BlobSizeError} more than was expected */
+  /** @throws {BlobContentError} more than was announced */
   update(chunk: Buffer): void {
     this.size += chunk.length;
-    if (this.expected !== undefined && this.size > this.expected) {
-      throw new BlobSizeError(this.expected, this.size);
-    }
+    if (this.announced.size !== undefined && this.size > this.announced.size) throw this.wrongSize();
     this.hash.update(chunk);
   }
 
-  /** @throws {BlobSizeError} fewer than were expected */
+  /** @throws {BlobContentError} fewer bytes than were announced, or others */
   assertComplete(): void {
-    if (this.expected !== undefined && this.size !== this.expected) {
-      throw new BlobSizeError(this.expected, this.size);
+    const { size, sha256 } = this.announced;
+    if (size !== undefined && this.size !== size) throw this.wrongSize();
+    if (sha256 !== undefined && this.hash.copy().digest('hex') !== sha256) {
+      throw new BlobContentError(`what arrived does not have the sha256 ${sha256} that was announced`);
     }
   }
 
-  /** To be called once. @throws {BlobSizeError} fewer than were expected */
+  /** To be called once. @throws {BlobContentError} fewer bytes than were announced, or others */
   finish(): BlobDigest {
     this.assertComplete();
     return { size: this.size, sha256: this.hash.digest('hex') };
+  }
+
+  private wrongSize(): BlobContentError {
+    return new BlobContentError(`${this.size} bytes arrived where ${this.announced.size} were announced`);
   }
 }
 

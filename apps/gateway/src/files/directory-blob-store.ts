@@ -150,7 +150,7 @@ async function writeSynced(path: string, stream: Readable, options: WriteOptions
 
 /** One batch is written while the next one arrives and is hashed; memory holds two. */
 async function writeHashed(file: FileHandle, stream: Readable, options: WriteOptions): Promise<BlobDigest> {
-  const digest = new Digest(options.size);
+  const digest = new Digest(options);
   const writer = new BatchWriter(file);
   const abort = () => stream.destroy(options.signal?.reason as Error);
   options.signal?.throwIfAborted();
@@ -234,7 +234,8 @@ async function syncFolder(path: string): Promise<void> {
 
 function storageError(error: unknown): unknown {
   const code = (error as NodeJS.ErrnoException).code;
-  return code === 'ENOSPC' || code === 'EDQUOT' ? new StorageFullError(error) : error;
+  // EFBIG: the file is larger than its file system or its limit lets it be.
+  return code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG' ? new StorageFullError(error) : error;
 }
 
 function isMissing(error: unknown): boolean {

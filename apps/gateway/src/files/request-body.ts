@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { Problem } from '../http/problem.js';
-import { BlobSizeError, StorageFullError } from './blob-store.js';
+import { BlobContentError, StorageFullError } from './blob-store.js';
 
 /** How long a client may go on sending what nobody wants any more. */
 const DISCARD_MS = 30_000;
@@ -47,14 +47,14 @@ export function bodyIncomplete(cause: unknown): Problem {
   return new Problem(
     400,
     'body_incomplete',
-    'The body ended before it was complete; nothing was kept of it. Send the request again.',
+    'The body did not arrive as it was announced; nothing was kept of it. Send the request again.',
     { cause },
   );
 }
 
 /** What the client is told of a body that could not be stored. */
 export function storingFault(error: unknown): unknown {
-  if (error instanceof BlobSizeError) return bodyIncomplete(error);
+  if (error instanceof BlobContentError) return bodyIncomplete(error);
   if (error instanceof StorageFullError) {
     return new Problem(
       507,

@@ -72,7 +72,7 @@ export class S3BlobStore extends BlobStore {
   override async write(key: string, stream: Readable, options: WriteOptions = {}): Promise<BlobDigest> {
     assertKey(key);
     const { signal, size } = options;
-    const digest = new Digest(size);
+    const digest = new Digest(options);
     let fault: unknown;
     const source = hashed(stream, digest, (error) => (fault = error));
     const body = Readable.from(source, { objectMode: false });
