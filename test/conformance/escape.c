@@ -3,6 +3,8 @@
  *   chain   each hop forks the next into a session of its own and dies at once
  *   daemon  forks twice, leaves the session, closes every descriptor, drops its environment
  *   brood   fifty processes, each in a session of its own, that ignore TERM
+ *   stopped two processes that stop each other and themselves
+ *   bomb    forks in every process as often as it can, each in a session of its own
  *   thread  a child had by another thread than the first, which ignores TERM
  */
 #include <pthread.h>
@@ -52,6 +54,20 @@ static void brood(void)
         }
 }
 
+static void stop(void)
+{
+    if (fork() == 0) setsid();
+    alarm(30);
+    for (;;) raise(SIGSTOP);
+}
+
+static void bomb(void)
+{
+    time_t end = time(NULL) + 30;
+    while (time(NULL) < end)
+        if (fork() == 0) setsid();
+}
+
 static void *have_child(void *unused)
 {
     if (fork() == 0) {
@@ -71,6 +87,8 @@ int main(int argc, char **argv)
     if (strcmp(mode, "chain") == 0) chain();
     else if (strcmp(mode, "daemon") == 0) daemon_away();
     else if (strcmp(mode, "brood") == 0) brood();
+    else if (strcmp(mode, "stopped") == 0) stop();
+    else if (strcmp(mode, "bomb") == 0) bomb();
     else if (strcmp(mode, "thread") == 0) pthread_create(&thread, NULL, have_child, NULL);
     else return 2;
     puts("ready");

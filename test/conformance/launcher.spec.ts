@@ -7,6 +7,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { buildSync } from 'esbuild';
+import type { Requirement } from '#shared/job/requirements.js';
+import { findCapabilities, type Found } from '#worker/capabilities.js';
 import { startLauncher } from '#worker/launcher-client.js';
 import { LaunchOrder, Launcher, LauncherDiedError, LaunchResult } from '#worker/launcher.js';
 
@@ -29,6 +31,8 @@ const warnings: string[] = [];
 const logger = { warn: (message: string) => void warnings.push(message) };
 
 beforeAll(() => {
+  // A job with a user of its own has to come through.
+  chmodSync(folder, 0o711);
   const common = { bundle: true, platform: 'node', format: 'cjs' } as const;
   buildSync({
     ...common,
@@ -100,16 +104,20 @@ function processesWith(text: string): string[] {
 
 describe.each(kinds)('the %s launcher', (kind) => {
   let launcher: Launcher;
+  let found: Found;
 
   beforeAll(async () => {
     launcher = await startLauncher(options(kind));
+    found = await findCapabilities(launcher, join(folder, 'probes'), 'worker');
   });
 
   afterAll(() => launcher.close());
 
+  const enforces = (word: Requirement) => found.capabilities.enforces.split(' ').includes(word);
   const launch = (order: LaunchOrder) => launcher.start(order).ended;
 
   it('is the one that was asked for', () => {
+    console.log(`Of the ${kind} launcher the probes show: ${found.capabilities.enforces}`);
     expect(launcher.kind).toBe(kind);
     expect(launcher.capabilities).toMatchObject({ sureEnd: kind === 'native' });
   });
@@ -156,6 +164,18 @@ describe.each(kinds)('the %s launcher', (kind) => {
     };
 
     it('no such program', () => refused(newOrder(['no-such-program']), /no-such-program.*: ENOENT$/));
+    it('no such program, though a folder of PATH cannot be searched', async () => {
+      const order = newOrder(['no-such-program']);
+      const closed = join(order.directory, 'closed');
+      mkdirSync(closed, 0o600);
+      // Nor what lies in a file, for root.
+      await refused({ ...order, env: { PATH: `${closed}:/root:/etc/passwd:${PATH}` } }, /: ENOENT$/);
+    });
+    it('a program of PATH that may not be executed', async () => {
+      const order = newOrder(['plain']);
+      writeFileSync(join(order.directory, 'plain'), '', { mode: 0o644 });
+      await refused({ ...order, env: { PATH: `${order.directory}:/no/such` } }, /plain.*: EACCES$/);
+    });
     it('no such path', () => refused(newOrder(['/no/such/program']), /\/no\/such\/program.*: ENOENT$/));
     it('an empty name', () => refused(newOrder(['']), /: ENOENT$/));
     it('no such directory', () =>
@@ -354,6 +374,250 @@ describe.each(kinds)('the %s launcher', (kind) => {
     });
   });
 
+  describe('pauses a job', () => {
+    /** The state of each process that has the tag, such as T for stopped. */
+    const states = (tag: string) =>
+      processesWith(tag).map((pid) => readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/.*\) (.).*/s, '$1'));
+    /** A process and one in a session of its own, that count for ever. */
+    const counting = (tag: string, more: Partial<LaunchOrder> = {}) =>
+      newOrder(
+        [
+          '/bin/sh',
+          '-c',
+          `setsid sh -c 'while :; do echo b >> b; sleep 0.01; done' ${tag} &
+           while :; do echo ready; sleep 0.01; done`,
+          tag,
+        ],
+        more,
+      );
+    const size = (file: string) => (existsSync(file) ? statSync(file).size : 0);
+
+    it('to its last process, and lets it go on', async () => {
+      const tag = randomUUID();
+      const order = counting(tag);
+      const tree = launcher.start(order);
+      const files = [order.stdout, join(order.directory, 'b')];
+      await until(() => files.every((file) => size(file) > 0));
+      expect(await tree.pause()).toBe(true);
+      expect(states(tag).length).toBeGreaterThanOrEqual(2);
+      // A shell that waits for its child to become a program is as still, in the kernel.
+      expect(states(tag).every((state) => state === 'T' || state === 'D')).toBe(true);
+      const sizes = files.map(size);
+      expect(await tree.pause()).toBe(true);
+      await delay(50);
+      expect(files.map(size)).toEqual(sizes);
+      expect(await tree.resume()).toBe(true);
+      expect(await tree.resume()).toBe(true);
+      await until(() => files.every((file, i) => size(file) > (sizes[i] ?? 0)));
+      tree.end();
+      const result = await tree.ended;
+      expect(result.pausedSeconds).toBeGreaterThanOrEqual(0.05);
+      expect(result.wallSeconds).toBeGreaterThan(result.pausedSeconds ?? Infinity);
+      expect(await tree.pause()).toBe(false);
+    });
+
+    it('whose wall time and idle time then stand still', async () => {
+      const order = shell('echo ready; sleep 1000', { wallTime: 1, idleTime: 1 });
+      const tree = launcher.start(order);
+      await saysReady(order);
+      expect(await tree.pause()).toBe(true);
+      await delay(1200);
+      expect(await tree.resume()).toBe(true);
+      const result = await tree.ended;
+      expect(['timeout', 'idle']).toContain(result.cause);
+      expect(result.pausedSeconds).toBeGreaterThanOrEqual(1.2);
+      expect(result.wallSeconds).toBeGreaterThanOrEqual(2.2);
+    });
+
+    it('and ends it as any other', async () => {
+      const tag = randomUUID();
+      const order = shell(`trap "exit 3" TERM; sh -c 'sleep 1000; :' ${tag} & echo ready; wait`);
+      const tree = launcher.start(order);
+      await saysReady(order);
+      await until(() => processesWith(tag).length > 0);
+      await tree.pause();
+      tree.end();
+      expect(await tree.ended).toMatchObject({ cause: 'ended', exitCode: 3 });
+      expect(processesWith(tag)).toEqual([]);
+    });
+
+    it('and kills it as any other', async () => {
+      const tag = randomUUID();
+      const order = counting(tag, { killGrace: 1000 });
+      const tree = launcher.start(order);
+      await saysReady(order);
+      await tree.pause();
+      tree.kill();
+      expect(await tree.ended).toMatchObject({ cause: 'ended', signal: 'SIGKILL' });
+      expect(processesWith(tag)).toEqual([]);
+    });
+
+    it('and resumes it in the order in which it was told', async () => {
+      const order = shell('while :; do echo ready; sleep 0.01; done');
+      const tree = launcher.start(order);
+      await saysReady(order);
+      const answers = await Promise.all([tree.pause(), tree.resume(), tree.pause(), tree.resume()]);
+      expect(answers[3]).toBe(true);
+      const before = size(order.stdout);
+      await until(() => size(order.stdout) > before);
+      tree.kill();
+      await tree.ended;
+    });
+  });
+
+  describe('passes a signal', () => {
+    const CATCHES = `trap 'echo main; [ -e child ] && exit 6' USR1
+      sh -c 'trap "echo child; touch child; exit" USR1; touch up; while :; do sleep 0.01; done' &
+      while [ ! -e up ]; do sleep 0.01; done; echo ready; while :; do sleep 0.01; done`;
+
+    it('to the main process alone', async () => {
+      const order = shell(CATCHES);
+      const tree = launcher.start(order);
+      await saysReady(order);
+      tree.signal('SIGUSR1', 'main');
+      await until(() => output(order).includes('main'));
+      expect(output(order)).toBe('ready\nmain\n');
+      tree.signal('SIGNONE', 'main');
+      tree.signal('SIGKILL', 'main');
+      expect(await tree.ended).toMatchObject({ cause: 'exit', signal: 'SIGKILL' });
+    });
+
+    it('to its group', async () => {
+      const order = shell(CATCHES);
+      const tree = launcher.start(order);
+      await saysReady(order);
+      tree.signal('SIGUSR1', 'group');
+      await until(() => output(order).includes('child'));
+      tree.signal('SIGUSR1', 'main');
+      expect(await tree.ended).toMatchObject({ cause: 'exit', exitCode: 6 });
+      expect(output(order).split('\n')).toContain('main');
+    });
+  });
+
+  describe('limits a job', () => {
+    it('that is silent for longer than its idle time', async () => {
+      const order = shell(
+        'echo ready; sleep 0.1; echo on >&2; trap "exit 5" TERM; while :; do sleep 0.01; done',
+        {
+          idleTime: 0.3,
+        },
+      );
+      const result = await launch(order);
+      expect(result).toMatchObject({ cause: 'idle', exitCode: 5 });
+      expect(result.wallSeconds).toBeGreaterThanOrEqual(0.4);
+    });
+
+    it('that goes on saying something, by nothing', async () => {
+      const result = await launch(
+        shell('for i in 1 2 3 4 5 6 7 8; do echo on; sleep 0.2; done', { idleTime: 1.5 }),
+      );
+      expect(result).toMatchObject({ cause: 'exit', exitCode: 0 });
+    });
+
+    it('that fills its folders beyond its disk limit, however it spreads and links the files', async () => {
+      const order =
+        shell(`mkdir -p deep/er; for i in 1 2 3 4 5 6 7 8; do head -c 300000 /dev/zero > deep/er/$i; done
+        sleep 1000`);
+      const disk = { writable: [order.directory], disk: 2_000_000 };
+      expect(await launch({ ...order, ...disk })).toMatchObject({ cause: 'disk' });
+      const links = shell(
+        `head -c 1000000 /dev/zero > file; for i in 1 2 3 4 5; do ln file $i; done; sleep 0.5`,
+      );
+      const same = { writable: [links.directory], disk: 2_000_000 };
+      expect(await launch({ ...links, ...same })).toMatchObject({ cause: 'exit', exitCode: 0 });
+    });
+
+    if (kind === 'node') {
+      it('by nothing that it cannot enforce: it does not run the job', async () => {
+        for (const limit of [
+          { memory: 1 },
+          { cpu: 1 },
+          { openFiles: 9 },
+          { network: false },
+          { isolation: 'process' },
+        ] as const) {
+          const result = await launch(newOrder(['/bin/true'], limit));
+          expect(result).toMatchObject({
+            cause: 'spawn_error',
+            error: expect.stringMatching(`${Object.keys(limit)[0]}.*EINVAL`),
+          });
+        }
+      });
+    } else {
+      it('that opens too many files', async () => {
+        const order = shell('exec 3< /dev/null; exec 4< /dev/null; echo no', { openFiles: 4 });
+        expect((await launch(order)).exitCode).not.toBe(0);
+        expect(output(order)).toBe('');
+      });
+
+      it('that writes too large a file', async () => {
+        const order = newOrder(['/bin/dd', 'if=/dev/zero', 'of=file', 'bs=1000', 'count=1000'], {
+          fileSize: 500_000,
+        });
+        expect(await launch(order)).toMatchObject({ cause: 'exit', signal: 'SIGXFSZ' });
+        expect(statSync(join(order.directory, 'file')).size).toBe(500_000);
+      });
+
+      it('that takes too much memory', async () => {
+        const order = newOrder(['/bin/dd', 'if=/dev/zero', 'of=/dev/null', 'bs=200M', 'count=1'], {
+          memory: 50_000_000,
+        });
+        const { cause, exitCode } = await launch(order);
+        expect(cause === 'out_of_memory' || (cause === 'exit' && exitCode !== 0)).toBe(true);
+      });
+
+      it('that opens a socket beyond the machine where its network is off', async () => {
+        const place = (order: LaunchOrder) => ({ ...order, command: [nativeProgram, 'probe', 'sockets'] });
+        const [on, off] = [place(shell('')), place(shell('', { network: false }))];
+        await Promise.all([launch(on), launch(off)]);
+        expect(output(on).split('\n')).toEqual(expect.arrayContaining(['unix', 'tcp', 'udp']));
+        expect(output(off)).toBe('unix\n');
+      });
+
+      it('that needs a number that is none, by not running it', async () => {
+        const order = shell('');
+        const fields = ['start', `id=${order.id}`, `record=${order.record}`, 'memory=much', 'arg=/bin/true'];
+        await speak(kind, [frame(fields)]);
+        expect(record(order)).toMatchObject({ error: expect.stringMatching(/memory=much.*EINVAL$/) });
+      });
+
+      it('to what is writable, and keeps what is hidden from it, but gives it its output', async () => {
+        const order = shell(
+          `echo in > in; echo out > ../out; cat ../hidden/secret; echo told > /dev/stderr; echo ready`,
+        );
+        const [inside, hidden] = ['inside', 'hidden'].map((name) => join(order.directory, name)) as [
+          string,
+          string,
+        ];
+        for (const each of [inside, hidden]) mkdirSync(each);
+        writeFileSync(join(hidden, 'secret'), 'secret', { mode: 0o600 });
+        const result = await launch({
+          ...order,
+          directory: inside,
+          stdout: join(hidden, 'stdout'),
+          stderr: join(hidden, 'stderr'),
+          writable: [inside],
+          hidden: [hidden],
+          uid: found.firstUser,
+        });
+        expect(result).toMatchObject({ cause: 'exit', exitCode: 0 });
+        const confines = enforces('isolation:process');
+        expect(readFileSync(join(hidden, 'stdout'), 'utf8')).toBe(confines ? 'ready\n' : 'secretready\n');
+        expect(readFileSync(join(hidden, 'stderr'), 'utf8')).toContain('told');
+        expect(existsSync(join(inside, 'in'))).toBe(true);
+        expect(existsSync(join(order.directory, 'out'))).toBe(!confines);
+      });
+
+      it('to no path that is not there', async () => {
+        const order = newOrder(['/bin/true'], { isolation: 'process', hidden: ['/no/such/folder'] });
+        expect(await launch(order)).toMatchObject({
+          cause: 'spawn_error',
+          error: expect.stringMatching(/no\/such\/folder.*: ENOENT$/),
+        });
+      });
+    }
+  });
+
   describe('leaves nothing of a job', () => {
     /** In a session of its own, by two forks, deaf to TERM, with its output closed. */
     const daemon = (tag: string) =>
@@ -397,6 +661,36 @@ describe.each(kinds)('the %s launcher', (kind) => {
           await saysReady(order);
           tree.end();
         }
+        await tree.ended;
+        expect(processesWith(tag)).toEqual([]);
+      });
+
+      it('that stops itself and all that it has', async () => {
+        const tag = randomUUID();
+        const order = newOrder([escape, 'stopped', tag], { wallTime: 0.3, killGrace: 0.1 });
+        expect(await launch(order)).toMatchObject({ cause: 'timeout', signal: 'SIGKILL' });
+        expect(processesWith(tag)).toEqual([]);
+      });
+
+      it('that forks as often as it may', async () => {
+        const tag = randomUUID();
+        const order = newOrder([escape, 'bomb', tag], { wallTime: 0.5, killGrace: 0.1, processes: 40 });
+        const canLimitProcesses = enforces('limit:processes');
+        const result = await launch({ ...order, uid: found.firstUser });
+        // Where its processes cannot be counted it must not run.
+        expect(result.cause).toBe(canLimitProcesses ? 'timeout' : 'spawn_error');
+        if (canLimitProcesses) expect(result.maxProcesses).toBeGreaterThan(1);
+        expect(result.maxProcesses ?? 0).toBeLessThanOrEqual(40);
+        expect(processesWith(tag)).toEqual([]);
+      });
+
+      it('that is paused while it forks from session to session', async () => {
+        const tag = randomUUID();
+        const order = newOrder([escape, 'brood', tag], { killGrace: 0.1 });
+        const tree = launcher.start(order);
+        await saysReady(order);
+        expect(await tree.pause()).toBe(true);
+        tree.kill();
         await tree.ended;
         expect(processesWith(tag)).toEqual([]);
       });

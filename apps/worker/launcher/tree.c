@@ -106,8 +106,11 @@ bool stop_descendants(void)
         if (state == 'T' || state == 't') continue;
         /* To the dead too: threads may live on behind a dead first one. */
         kill(list.pids[i], SIGSTOP);
-        /* One that just went may have left children where we had looked already. */
-        if (state != 'Z') all_stopped = false;
+        /*
+         * One deep in the kernel (D) stops before it does anything else: it may wait there for a child of vfork that is
+         * stopped. One that just went may have left children where we had looked already.
+         */
+        if (state != 'Z' && state != 'D') all_stopped = false;
     }
     free(list.pids);
     return all_stopped;

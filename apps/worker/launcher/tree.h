@@ -11,8 +11,8 @@ bool each_child(pid_t parent, void (*visit)(pid_t child, void *context), void *c
 void signal_descendants(int signal);
 
 /*
- * One round of SIGSTOP to every descendant of this process. True: each was stopped already before it, so that none runs
- * and none can have been born since.
+ * One round of SIGSTOP to every descendant of this process. True: each was stopped already before it, or is about to be
+ * when the kernel lets it go, so that none runs and none can have been born since.
  */
 bool stop_descendants(void);
 

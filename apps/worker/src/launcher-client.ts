@@ -124,8 +124,10 @@ class LauncherClient implements Launcher {
 
 interface Run {
   pid?: number;
-  /** Who waits for the answer to a pause or resume. */
-  readonly awaited: { readonly answer: 'paused' | 'resumed'; readonly done: (done: boolean) => void }[];
+  /** Pauses and resumes, one after the other: an answer does not say which of them it is to. */
+  turn: Promise<boolean>;
+  /** Who waits for the answer. */
+  answered?: (done: boolean) => void;
   resolve(result: LaunchResult): void;
   reject(error: Error): void;
 }
@@ -193,7 +195,7 @@ class LauncherProcess {
     const { id } = order;
     if (this.runs.has(id)) throw new Error(`The run ${id} is under way already; its id must be unique.`);
     const ended = new Promise<LaunchResult>((resolve, reject) =>
-      this.runs.set(id, { awaited: [], resolve, reject }),
+      this.runs.set(id, { turn: Promise.resolve(true), resolve, reject }),
     );
     // Whoever awaits it sees the rejection; a tree nobody awaits must not take the worker down.
     ended.catch(() => undefined);
@@ -205,18 +207,23 @@ class LauncherProcess {
       ended,
       end: () => tell('end'),
       kill: () => tell('kill'),
-      pause: () => this.await(id, 'paused', () => tell('pause')),
-      resume: () => this.await(id, 'resumed', () => tell('resume')),
+      pause: () => this.inTurn(id, () => tell('pause')),
+      resume: () => this.inTurn(id, () => tell('resume')),
       signal: (name, target) => tell('signal', `name=${name}`, `target=${target}`),
     };
   }
 
-  private await(id: string, answer: 'paused' | 'resumed', tell: () => void): Promise<boolean> {
+  private inTurn(id: string, tell: () => void): Promise<boolean> {
     const run = this.runs.get(id);
-    if (run === undefined || this.gone) return Promise.resolve(false);
-    const answered = new Promise<boolean>((done) => run.awaited.push({ answer, done }));
-    tell();
-    return answered;
+    if (run === undefined) return Promise.resolve(false);
+    run.turn = run.turn.then(() => {
+      if (!this.runs.has(id) || this.gone) return false;
+      return new Promise<boolean>((done) => {
+        run.answered = done;
+        tell();
+      });
+    });
+    return run.turn;
   }
 
   /** The launcher ends its trees when its input ends. */
@@ -263,7 +270,7 @@ class LauncherProcess {
       this.gone = true;
       for (const run of this.runs.values()) {
         run.reject(new LauncherDiedError(death));
-        run.awaited.forEach(({ done }) => done(false));
+        run.answered?.(false);
       }
       this.runs.clear();
       ended();
@@ -291,11 +298,9 @@ class LauncherProcess {
     } else if (answer.answer === 'ended') {
       this.runs.delete(answer.id);
       run.resolve(answer.result);
-      run.awaited.forEach(({ done }) => done(false));
+      run.answered?.(false);
     } else {
-      // In the order of the verbs: each is answered once.
-      const at = run.awaited.findIndex((awaited) => awaited.answer === answer.answer);
-      run.awaited.splice(at, at < 0 ? 0 : 1).forEach(({ done }) => done(true));
+      run.answered?.(true);
     }
   }
 

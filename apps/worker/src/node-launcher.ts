@@ -543,7 +543,8 @@ function read(pid: number, entries: Map<number, Entry>): void {
   const stat = readProc(`/proc/${pid}/stat`);
   const [state, parent, , session] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   if (state !== undefined && state !== '' && state !== 'Z' && state !== 'X') {
-    const stopped = state === 'T' || state === 't';
+    // One deep in the kernel (D), where it may wait for a child that is stopped, stops before it does anything else.
+    const stopped = ['T', 't', 'D'].includes(state);
     entries.set(pid, { parent: Number(parent), session: Number(session), stopped });
   }
 }
