@@ -16,6 +16,7 @@ import {
 import { APP_GUARD, NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyRequest } from 'fastify';
+import { ChannelClient } from '#shared/channel/channel-client.js';
 import type { Viewer } from '#gateway/auth/viewer.js';
 import { Secrets } from '#gateway/database/secrets.js';
 import { AttemptFilesController } from '#gateway/files/attempt-files.controller.js';
@@ -26,6 +27,7 @@ import { DirectoryBlobStore } from '#gateway/files/directory-blob-store.js';
 import { JobFilesController } from '#gateway/files/job-files.controller.js';
 import { JobFilesSource } from '#gateway/files/job-files-source.js';
 import { OutputArchive } from '#gateway/files/output-archive.js';
+import { PartialFiles } from '#gateway/files/partial-files.js';
 import { receiveSubmission, type FileTerms } from '#gateway/files/receive-files.js';
 import { StreamBodies } from '#gateway/files/stream-bodies.js';
 import { createFastifyAdapter } from '#gateway/http/fastify.js';
@@ -160,6 +162,8 @@ export async function startFilesApp(
       { provide: JobFilesSource, useClass: TestSource },
       AttemptTokens,
       OutputArchive,
+      PartialFiles,
+      { provide: ChannelClient, useValue: {} },
       StreamBodies,
     ],
   })

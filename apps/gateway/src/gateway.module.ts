@@ -34,6 +34,7 @@ import { JobFilesController } from './files/job-files.controller.js';
 import { JobFilesSource } from './files/job-files-source.js';
 import { OrphanFiles } from './files/orphan-files.js';
 import { OutputArchive } from './files/output-archive.js';
+import { PartialFiles } from './files/partial-files.js';
 import { StreamBodies } from './files/stream-bodies.js';
 import { GATEWAY_CONFIG, type GatewayConfig } from './gateway.config.js';
 import { HttpModule } from './http/http.module.js';
@@ -130,6 +131,7 @@ export class GatewayModule {
         OutputArchive,
         OrphanFiles,
         AttemptTokens,
+        PartialFiles,
         { provide: AttemptGate, useClass: LeasedAttempts },
         { provide: JobFilesSource, useClass: JobOutputs },
         // events, logs

@@ -11,6 +11,7 @@ import type { Capabilities } from './capabilities.js';
 import type { Launcher } from './launcher.js';
 import type { LiveBudget } from './live-budget.js';
 import { takeSnapshot, type Snapshot } from './output-files.js';
+import { PartialFiles } from './partial-files.js';
 import { packOutputs, type PackedOutputs } from './outputs.js';
 import { neverRan, runCommand, type Ran } from './run.js';
 import type { Spool, SpoolEntry, SpoolFiles, Upload } from './spool.js';
@@ -61,6 +62,7 @@ async function carryOut(job: ClaimedJob, held: HeldAttempt, tools: AttemptTools)
   try {
     await placeInputs(job, workspace, spool, tools.files, held.stopped);
     const before = await takeSnapshot(workspace.directory);
+    held.partial = new PartialFiles(job, workspace.directory, before, job.outputs);
     const ran = await runCommand(job, held, workspace, spool, tools);
     const packed = await keepOutputs(job, held, workspace, before, spool);
     return conclude(job, ran, packed);
@@ -68,6 +70,7 @@ async function carryOut(job: ClaimedJob, held: HeldAttempt, tools: AttemptTools)
     held.commandIsOver();
     return conclude(job, neverRan(verdictBeforeRun(error), startedAt), NOTHING_PACKED);
   } finally {
+    held.partial = undefined;
     await tools.workspaces.giveBack(workspace);
   }
 }

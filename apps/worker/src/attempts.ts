@@ -1,5 +1,6 @@
 import type { AttemptRef } from '#shared/messages/messages.js';
 import type { ProcessTree } from './launcher.js';
+import type { PartialFiles } from './partial-files.js';
 
 /**
  * Why an attempt is ended from outside. `cancel`: its outcome is `canceled`. `drain`: handed back. `abandon`: it
@@ -24,6 +25,8 @@ export class HeldAttempt implements AttemptRef {
   private readonly taker = new AbortController();
   private tree?: ProcessTree;
   private watch?: { close(): void };
+  /** While its command runs and its outputs are packed. */
+  partial?: PartialFiles;
   private over = false;
   private toBePaused = false;
   private isPaused = false;

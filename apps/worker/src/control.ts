@@ -1,7 +1,16 @@
 import { Controller, Inject, UseFilters } from '@nestjs/common';
 import { ChannelErrorFilter } from '#shared/channel/channel-error.filter.js';
 import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
-import type { AttemptRef, DrainOrder, SignalOrder, SignalReply } from '#shared/messages/messages.js';
+import type {
+  AttemptRef,
+  DrainOrder,
+  FetchOrder,
+  FetchReply,
+  ListOrder,
+  ListReply,
+  SignalOrder,
+  SignalReply,
+} from '#shared/messages/messages.js';
 import type { AttemptTools } from './attempt.js';
 import { Attempts } from './attempts.js';
 import { Drain } from './drain.js';
@@ -40,6 +49,17 @@ export class Control {
   @MessagePattern<string>('signal')
   signal(@Payload() { signal, target, ...ref }: SignalOrder): SignalReply {
     return { sent: this.attempts.find(ref)?.signal(signal, target) ?? false };
+  }
+
+  @MessagePattern<string>('list')
+  async list(@Payload() { path, ...ref }: ListOrder): Promise<ListReply> {
+    return (await this.attempts.find(ref)?.partial?.list(path)) ?? { files: null, more: false };
+  }
+
+  @MessagePattern<string>('fetch')
+  async fetch(@Payload() order: FetchOrder): Promise<FetchReply> {
+    const partial = this.attempts.find(order)?.partial;
+    return partial ? partial.send(order, this.tools.files) : { status: 'gone' };
   }
 
   @EventPattern<string>('drain')

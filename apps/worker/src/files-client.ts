@@ -61,6 +61,22 @@ export class FilesClient {
     await retrying(() => this.putOnce(access, name, content, signal), { signal, mayPass: isPassing });
   }
 
+  /**
+   * Uploads a part of a running attempt's file for a client that waits for it: tried once.
+   * @throws when it could not be stored, or `content` had fewer bytes than `size`
+   */
+  async putPart(access: FileAccess, transfer: string, content: Readable, size: number): Promise<void> {
+    const path = `/v1/attempts/${access.jobId}/${access.attempt}/partial/${transfer}`;
+    const headers = {
+      ...bearer(access),
+      'content-type': 'application/octet-stream',
+      'content-length': size,
+    };
+    const response = await this.send('PUT', path, headers, content.pipe(exactly(size)));
+    await refuseFaults(response, path);
+    response.resume();
+  }
+
   private async fetchOnce(
     access: FileAccess,
     file: { href: string; sha256?: string; executable?: boolean },
@@ -106,7 +122,7 @@ export class FilesClient {
     path: string,
     headers: OutgoingHttpHeaders,
     body: Readable | undefined,
-    signal: AbortSignal,
+    signal?: AbortSignal,
   ): Promise<IncomingMessage> {
     const address = `${this.gatewayUrl}${path.startsWith('/') ? '' : '/'}${path}`;
     const { request } = address.startsWith('https:') ? await import('node:https') : await import('node:http');
@@ -168,6 +184,20 @@ async function detailOf(response: IncomingMessage): Promise<string> {
 
 function isPassing(error: unknown): boolean {
   return !(error instanceof StaleAttemptError || error instanceof FileRefusedError);
+}
+
+/** Fails at the end of what is shorter: the other side would wait for the rest. */
+function exactly(size: number): Transform {
+  let left = size;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      left -= chunk.length;
+      done(null, chunk);
+    },
+    flush(done) {
+      done(left === 0 ? null : new Error('a file became shorter while it was read'));
+    },
+  });
 }
 
 function tap(see: (chunk: Buffer) => void): Transform {

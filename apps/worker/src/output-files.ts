@@ -69,6 +69,7 @@ async function findFiles(directory: string): Promise<FoundFile[]> {
   return found;
 }
 
-function fingerprint({ size, mtimeMs, ino }: Stats): string {
+/** Changes whenever a file is written anew. */
+export function fingerprint({ size, mtimeMs, ino }: Stats): string {
   return `${size} ${mtimeMs} ${ino}`;
 }

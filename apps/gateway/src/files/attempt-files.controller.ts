@@ -3,12 +3,14 @@ import { RouteConfig } from '@nestjs/platform-fastify';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Readable } from 'node:stream';
+import { z } from 'zod';
 import { Public } from '../auth/public.decorator.js';
 import { Problem } from '../http/problem.js';
 import { AttemptGate } from './attempt-gate.js';
 import { AttemptTokens } from './attempt-token.js';
-import { ATTEMPT_FILES, attemptKey, inputKey, type AttemptFile } from './blob-keys.js';
+import { ATTEMPT_FILES, attemptKey, inputKey, partialKey, type AttemptFile } from './blob-keys.js';
 import { BlobStore } from './blob-store.js';
+import { MOST_PARTIAL_BYTES } from './partial-files.js';
 import { bodyChunks, discardRest, storingFault } from './request-body.js';
 import { STREAM_BODY } from './stream-bodies.js';
 
@@ -67,6 +69,38 @@ export class AttemptFilesController {
     }
   }
 
+  /** A part of a file of a running attempt, for the client that waits for it. */
+  @Put('partial/:transfer')
+  @HttpCode(204)
+  @RouteConfig(STREAM_BODY)
+  async putPartial(
+    @Param('jobId') jobId: string,
+    @Param('attempt') attempt: string,
+    @Param('transfer') transfer: string,
+    @Req() request: FastifyRequest,
+    @Headers('authorization') authorization?: string,
+    @Headers('content-length') length?: string,
+  ): Promise<void> {
+    try {
+      const number = await this.authorize(authorization, jobId, attempt);
+      if (!z.uuid().safeParse(transfer).success) {
+        throw new Problem(
+          404,
+          'not_found',
+          'There is no such transfer; expected the id that came with the order.',
+        );
+      }
+      await this.refuseStale(jobId, number);
+      const size = Number(length);
+      if (!(size <= MOST_PARTIAL_BYTES)) throw tooLarge();
+      const body = Readable.from(bodyChunks(request.body as Readable, size, tooLarge), { objectMode: false });
+      await this.store.write(partialKey(jobId, transfer), body, { size });
+    } catch (error) {
+      discardRest(request.raw);
+      throw storingFault(error);
+    }
+  }
+
   private async authorize(
     authorization: string | undefined,
     jobId: string,
@@ -91,6 +125,14 @@ export class AttemptFilesController {
       `Attempt ${attempt} is not the job's current one any more; its files are not taken, so drop them.`,
     );
   }
+}
+
+function tooLarge(): Problem {
+  return new Problem(
+    413,
+    'payload_too_large',
+    `A part of a file has at most ${MOST_PARTIAL_BYTES} bytes, and its length is said in the request.`,
+  );
 }
 
 function wholeNumber(text: string): number {

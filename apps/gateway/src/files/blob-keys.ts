@@ -19,6 +19,16 @@ export function attemptKey(jobId: string, attempt: number, file: AttemptFile): s
   return `${jobPrefix(jobId)}${attempt}/${file}`;
 }
 
+/** What a worker sends of a running job's file, until the client has it. */
+export function partialKey(jobId: string, transfer: string): string {
+  return `${jobPrefix(jobId)}partial/${transfer}`;
+}
+
+/** Whether a key is of a transfer. */
+export function isPartialKey(key: string): boolean {
+  return /^jobs\/[^/]+\/partial\//.test(key);
+}
+
 /** The job that a key belongs to. */
 export function jobOfKey(key: string): string | undefined {
   return /^jobs\/([^/]+)\/./.exec(key)?.[1];

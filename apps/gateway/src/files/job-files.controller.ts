@@ -1,5 +1,6 @@
 import { Controller, Get, Param, Req, Res } from '@nestjs/common';
 import { ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { Readable } from 'node:stream';
 import { z } from 'zod';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CurrentViewer, type Viewer } from '../auth/viewer.js';
@@ -7,18 +8,32 @@ import { responseSchema } from '../http/api-schemas.js';
 import { Problem } from '../http/problem.js';
 import { attemptKey } from './blob-keys.js';
 import { BlobStore } from './blob-store.js';
-import { JobFilesSource } from './job-files-source.js';
+import { JobFilesSource, type OutputsAttempt } from './job-files-source.js';
 import { OutputArchive, type OutputFile } from './output-archive.js';
+import { PartialFiles, type PartialFile, type RunningAttempt } from './partial-files.js';
 import { sendFile } from './send-file.js';
 
-export interface ListedFile extends OutputFile {
-  readonly href: string;
+export interface FileList {
+  readonly files: readonly ((OutputFile | (PartialFile & { partial: true })) & { readonly href: string })[];
+  readonly partial?: true;
+  readonly more?: true;
 }
 
 const FILES = responseSchema(
   'FileList',
   z.object({
-    files: z.array(z.object({ path: z.string(), size: z.number(), sha256: z.string(), href: z.string() })),
+    files: z.array(
+      z.object({
+        path: z.string(),
+        size: z.number(),
+        href: z.string(),
+        sha256: z.string().optional(),
+        partial: z.literal(true).optional().describe('The command still runs and may go on writing to it'),
+        modifiedAt: z.iso.datetime().optional(),
+      }),
+    ),
+    partial: z.literal(true).optional().describe('What the running command has written so far'),
+    more: z.literal(true).optional().describe('There are more files than are listed'),
   }),
 );
 const CONTENT = {
@@ -37,21 +52,24 @@ export class JobFilesController {
   constructor(
     private readonly source: JobFilesSource,
     private readonly archive: OutputArchive,
+    private readonly partial: PartialFiles,
     private readonly store: BlobStore,
   ) {}
 
   @Get('files')
-  @ApiOperation({ summary: 'List the output files' })
+  @ApiOperation({ summary: 'List the output files, while the command runs those that it has so far' })
   @ApiResponse({ status: 200, description: 'Every file, with size and hash', schema: FILES })
-  async list(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<{ files: ListedFile[] }> {
+  async list(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<FileList> {
     const outputs = await this.source.outputsOf(id, viewer);
     if (!outputs) return { files: [] };
+    if (outputs.runsOn !== undefined)
+      return this.listPartial({ jobId: id, attempt: outputs.attempt, workerId: outputs.runsOn });
     const files = await this.archive.list(id, outputs.attempt);
     return { files: files.map((file) => ({ ...file, href: hrefOf(id, file.path) })) };
   }
 
   @Get('files/*')
-  @ApiOperation({ summary: 'Fetch one output file' })
+  @ApiOperation({ summary: 'Fetch one output file, while the command runs as it is now' })
   @ApiHeader(RANGE)
   @ApiResponse({ status: 200, description: 'The file', ...CONTENT })
   async file(
@@ -61,15 +79,12 @@ export class JobFilesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { attempt } = await this.outputs(id, viewer);
-    const file = (await this.archive.list(id, attempt)).find((listed) => listed.path === path);
-    if (!file) {
-      throw new Problem(
-        404,
-        'not_found',
-        `The job has no output file ${JSON.stringify(path.slice(0, 200))}; /v1/jobs/${id}/files lists what there is.`,
-      );
+    const { attempt, runsOn } = await this.outputs(id, viewer);
+    if (runsOn !== undefined) {
+      return this.sendPartial({ jobId: id, attempt, workerId: runsOn }, path, request, reply);
     }
+    const file = (await this.archive.list(id, attempt)).find((listed) => listed.path === path);
+    if (!file) throw noSuchFile(id, path);
     await sendFile(request, reply, {
       name: path,
       size: file.size,
@@ -88,7 +103,8 @@ export class JobFilesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { attempt } = await this.outputs(id, viewer);
+    const { attempt, runsOn } = await this.outputs(id, viewer);
+    if (runsOn !== undefined) throw noOutputs();
     const key = attemptKey(id, attempt, 'outputs.zip');
     const found = await this.store.stat(key);
     if (!found) throw new Error(`the archive ${key} is gone`);
@@ -101,15 +117,54 @@ export class JobFilesController {
     });
   }
 
-  private async outputs(id: string, viewer: Viewer): Promise<{ attempt: number }> {
+  private async listPartial(running: RunningAttempt): Promise<FileList> {
+    const { files, more } = await this.partial.list(running);
+    const hrefs = files.map((file) => ({
+      ...file,
+      partial: true as const,
+      href: hrefOf(running.jobId, file.path),
+    }));
+    return { partial: true, files: hrefs, ...(more ? { more } : {}) };
+  }
+
+  private async sendPartial(
+    running: RunningAttempt,
+    path: string,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<void> {
+    const [file] = (await this.partial.list(running, path)).files;
+    if (!file) throw noSuchFile(running.jobId, path);
+    await sendFile(request, reply, {
+      name: path,
+      size: file.size,
+      version: `partial.${running.attempt}.${file.size}.${Date.parse(file.modifiedAt)}`,
+      open: (span) =>
+        file.size === 0 ? Promise.resolve(Readable.from([])) : this.partial.read(running, path, span),
+    });
+  }
+
+  private async outputs(id: string, viewer: Viewer): Promise<OutputsAttempt> {
     const outputs = await this.source.outputsOf(id, viewer);
     if (outputs) return outputs;
-    throw new Problem(
-      404,
-      'no_outputs',
-      'The job has no output files: either it has not ended, or its command wrote none that match "outputs".',
-    );
+    throw noOutputs();
   }
+}
+
+function noOutputs(): Problem {
+  return new Problem(
+    404,
+    'no_outputs',
+    'The job has no output files: either it has not ended, or its command wrote none that match "outputs".',
+  );
+}
+
+function noSuchFile(id: string, path: string): Problem {
+  return new Problem(
+    404,
+    'not_found',
+    `The job has no output file ${JSON.stringify(path.slice(0, 200))}; /v1/jobs/${id}/files lists what there is.`,
+  );
 }
 
 function hrefOf(id: string, path: string): string {

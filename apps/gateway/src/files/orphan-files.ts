@@ -1,5 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { jobOfKey, jobPrefix, JOBS_PREFIX } from './blob-keys.js';
+import { isPartialKey, jobOfKey, jobPrefix, JOBS_PREFIX } from './blob-keys.js';
 import { BlobStore } from './blob-store.js';
 
 /** An upload takes a while before its job has a row; longer than this means that it was never finished. */
@@ -36,6 +36,8 @@ export class OrphanFiles {
   private async *jobsOlderThan(before: Date): AsyncIterable<string> {
     let job: { id: string; old: boolean } | undefined;
     for await (const { key, modifiedAt } of this.store.list(JOBS_PREFIX)) {
+      // Its client has gone, and with it the gateway that would have removed it.
+      if (isPartialKey(key) && modifiedAt < before) await this.store.remove(key);
       const id = jobOfKey(key);
       if (id === undefined || !JOB_ID.test(id)) continue;
       if (job && job.id !== id && job.old) yield job.id;

@@ -17,6 +17,7 @@ export const PROBLEMS = {
   request_timeout: { status: 408, title: 'The request took too long' },
   conflict: { status: 409, title: 'Conflict' },
   state_conflict: { status: 409, title: 'The state of the job forbids that' },
+  worker_unreachable: { status: 409, title: 'The worker of the job does not answer' },
   stale_attempt: { status: 409, title: 'The attempt is no longer current' },
   idempotency_in_progress: { status: 409, title: 'The first request with this key is still running' },
   gone: { status: 410, title: 'Gone' },

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { Viewer } from '../auth/viewer.js';
 import { Database } from '../database/database.js';
 import { AttemptGate } from '../files/attempt-gate.js';
-import { JobFilesSource } from '../files/job-files-source.js';
+import { JobFilesSource, type OutputsAttempt } from '../files/job-files-source.js';
 import { JobQueries } from './job-queries.js';
 
 /** Whose outputs a viewer reads. */
@@ -12,8 +12,9 @@ export class JobOutputs extends JobFilesSource {
     super();
   }
 
-  async outputsOf(jobId: string, viewer: Viewer): Promise<{ attempt: number } | undefined> {
-    const { last } = await this.queries.row(jobId, viewer);
+  async outputsOf(jobId: string, viewer: Viewer): Promise<OutputsAttempt | undefined> {
+    const { last, attempt, worker_id } = await this.queries.row(jobId, viewer);
+    if (worker_id !== null) return { attempt, runsOn: worker_id };
     return last?.outputs ? { attempt: last.attempt } : undefined;
   }
 }
