@@ -70,8 +70,8 @@ export class House {
     }
   }
 
-  /** A gateway with an empty database and an empty blob store. */
-  async startGateway(): Promise<RunningGateway> {
+  /** A gateway with an empty database and an empty blob store. @param variables more of its environment */
+  async startGateway(variables: Readonly<Record<string, string>> = {}): Promise<RunningGateway> {
     const [port] = await freePorts(1);
     const databaseUrl = await this.createDatabase();
     const url = `http://127.0.0.1:${port}`;
@@ -84,6 +84,7 @@ export class House {
         LABHAND_PORT: String(port),
         LABHAND_BLOBS: `file:${mkdtempSync(path.join(this.folder, 'blobs-'))}`,
         LABHAND_ADMIN_KEY: this.adminKey,
+        ...variables,
       },
       () => answersOk(`${url}/health/ready`),
       GATEWAY_FLAGS,
@@ -91,8 +92,8 @@ export class House {
     return { program, url, databaseUrl, client: new BenchClient(url, this.adminKey) };
   }
 
-  /** A worker with that many slots of the queue `default`. */
-  async startWorker(gateway: RunningGateway, slots: number): Promise<Program> {
+  /** A worker with that many slots of the queue `default`. @param stateDir of an earlier one; by default a new one */
+  async startWorker(gateway: RunningGateway, slots: number, stateDir = this.newStateDir()): Promise<Program> {
     const [port] = await freePorts(1);
     return this.startProgram(
       WORKER,
@@ -100,11 +101,15 @@ export class House {
         LABHAND_GATEWAY_URL: gateway.url,
         LABHAND_AMQP_URL: this.rabbitmq.url,
         LABHAND_QUEUES: `default:${slots}`,
-        LABHAND_STATE_DIR: mkdtempSync(path.join(this.folder, 'worker-')),
+        LABHAND_STATE_DIR: stateDir,
         LABHAND_HEALTH_PORT: String(port),
       },
       () => answersOk(`http://127.0.0.1:${port}/health/ready`),
     );
+  }
+
+  newStateDir(): string {
+    return mkdtempSync(path.join(this.folder, 'worker-'));
   }
 
   /** Any of our programs, ended with the house at the latest. */
@@ -126,9 +131,10 @@ export class House {
     return program;
   }
 
-  /** The first process of each of the two servers. */
-  get servers(): { postgres: number; rabbitmq: number } {
-    return { postgres: this.postgres.pid, rabbitmq: descendant(process.pid, 'beam.smp') };
+  /** The first process of each of the two servers; one in a container is none of ours. */
+  get servers(): { postgres: number; rabbitmq?: number } {
+    const rabbitmq = this.rabbitmq.kind === 'debian' ? descendant(process.pid, 'beam.smp') : undefined;
+    return { postgres: this.postgres.pid, rabbitmq };
   }
 
   /** Ends all programs and deletes their queues: the next part begins with nothing left of this one. */

@@ -1,77 +1,62 @@
-import { setTimeout as pause } from 'node:timers/promises';
-import type pg from 'pg';
 import type { Figure } from './figures.js';
 import { bareSpawns, SPAWN } from './bare-spawns.js';
-import { timed, times, type Part } from './part.js';
+import { times, type Part } from './part.js';
 import { processorSeconds } from './processor.js';
+import { runJobs } from './runs.js';
 
-const JOBS = 2000;
+/** What other systems are compared with. */
+export const JOBS_END_TO_END = 'jobs end to end (/bin/true, 4 slots)';
+
+export const SLOTS = 4;
+export const JOBS = 2000;
+/** Programs as they were just started, everything in the interpreter. */
+const COLD = 300;
+/** Together with the cold ones: after so many, what runs often is compiled. */
+export const WARM_UP = 2000;
 const SPAWNS = 1500;
-const SLOTS = 4;
-const CONNECTIONS = 16;
-const LOOK_EVERY_MS = 25;
 
 /** From the first submission to the last final state, everything with its durability switched on. */
 export const throughput: Part = {
   async measure(house, scale) {
     const gateway = await house.startGateway();
     const worker = await house.startWorker(gateway, SLOTS);
-    const jobs = times(JOBS, scale);
-    const submit = () => gateway.client.submit({ command: ['/bin/true'] });
+    const { postgres, rabbitmq } = house.servers;
     const costs = meter({
       gateway: () => processorSeconds(gateway.program.pid),
       'worker, launcher and command': () => processorSeconds(worker.pid),
-      Postgres: () => processorSeconds(house.servers.postgres),
-      RabbitMQ: () => processorSeconds(house.servers.rabbitmq),
+      Postgres: () => processorSeconds(postgres),
+      ...(rabbitmq === undefined ? {} : { RabbitMQ: () => processorSeconds(rabbitmq) }),
       client: ownSeconds,
     });
     return house.withPostgres(gateway.databaseUrl, async (database) => {
-      // The first ones find cold code everywhere.
-      await timed(times(300, scale), CONNECTIONS, submit);
-      await allEnded(database);
-      const before = await succeeded(database);
+      const run = (count: number) => runJobs(gateway.client, database, count, { command: ['/bin/true'] });
+      const [cold, jobs] = [times(COLD, scale), times(JOBS, scale)];
+      const coldSeconds = await run(cold);
+      await run(times(WARM_UP, scale) - cold);
       const spawnsBefore = await bareSpawns(house, times(SPAWNS, scale));
       costs.start();
-      const began = performance.now();
-      await timed(jobs, CONNECTIONS, submit);
-      await allEnded(database);
-      const seconds = (performance.now() - began) / 1000;
+      const seconds = await run(jobs);
       const spent = costs.figures(jobs);
       // Right before and right after, for a machine that is not ours alone is faster now and slower then.
       const spawns = (spawnsBefore + (await bareSpawns(house, times(SPAWNS, scale)))) / 2;
-      const ended = (await succeeded(database)) - before;
-      if (ended !== jobs) throw new Error(`${ended} of ${jobs} jobs succeeded`);
       gateway.client.close();
       await house.clear();
-      const name = 'jobs end to end (/bin/true, 4 slots)';
-      const bound = { atLeast: 0.35, of: SPAWN };
+      const rate = (name: string, value: number, bound?: Figure['bound']): Figure => ({
+        name,
+        unit: 'jobs/s',
+        value,
+        bound,
+      });
       return [
         { name: SPAWN, unit: 'processes/s', value: spawns },
-        { name, unit: 'jobs/s', value: jobs / seconds, bound },
+        rate(JOBS_END_TO_END, jobs / seconds, { atLeast: 0.6, of: SPAWN }),
+        rate('the same, against the older promise', jobs / seconds, { atLeast: 0.35, of: SPAWN }),
+        rate('the first 300 jobs of programs just started', cold / coldSeconds),
         ...spent,
       ];
     });
   },
 };
-
-/** The lanes count what waits and what runs: one row says whether all is over, and reading it costs nearly nothing. */
-async function allEnded(database: pg.Client): Promise<void> {
-  for (;;) {
-    const { rows } = await database.query<{ left: number }>({
-      name: 'left',
-      text: 'SELECT coalesce(sum(waiting + running), 0)::integer AS left FROM lanes',
-    });
-    if (rows[0]!.left === 0) return;
-    await pause(LOOK_EVERY_MS);
-  }
-}
-
-async function succeeded(database: pg.Client): Promise<number> {
-  const { rows } = await database.query<{ count: number }>(
-    `SELECT count(*)::integer AS count FROM jobs WHERE state = 'succeeded'`,
-  );
-  return rows[0]!.count;
-}
 
 /** Whose processor time the jobs take: on a machine where all share the processors, this decides the speed. */
 function meter(readings: Readonly<Record<string, () => number>>) {
