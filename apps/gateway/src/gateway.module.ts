@@ -47,6 +47,7 @@ import { JobOutputs, LeasedAttempts } from './jobs/job-files.js';
 import { JobLifecycle } from './jobs/job-lifecycle.js';
 import { JobQueries } from './jobs/job-queries.js';
 import { JobWaiting } from './jobs/job-waiting.js';
+import { WaitingReasons } from './jobs/waiting-for.js';
 import { JobsController } from './jobs/jobs.controller.js';
 import { Reruns } from './jobs/reruns.js';
 import { Submissions } from './jobs/submissions.js';
@@ -110,6 +111,7 @@ export class GatewayModule {
         JobLifecycle,
         JobQueries,
         JobWaiting,
+        WaitingReasons,
         JobControl,
         Submissions,
         Reruns,

@@ -33,12 +33,16 @@ export class Aftermath {
     }
   }
 
-  /** A job that is ready again needs a ticket; one that ended may have made room in its owner's lane. */
+  /**
+   * A job that is ready again needs a ticket; one that ended may have made room in its owner's lane, or at a worker
+   * that other tickets have missed.
+   */
   private async ticketFor(job: MovedJob): Promise<void> {
     if (job.ready) return this.tickets.publish(job.queue);
     if (job.state === 'running' || job.state === 'paused') return;
     const { settings } = await this.queues.get(job.queue);
-    if (settings.maxRunningPerOwner !== undefined) await this.tickets.publish(job.queue);
+    if (settings.maxRunningPerOwner !== undefined || this.tickets.isPicky(job.queue))
+      await this.tickets.publish(job.queue);
   }
 }
 

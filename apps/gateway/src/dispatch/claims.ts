@@ -7,6 +7,7 @@ import { JobLifecycle } from '../jobs/job-lifecycle.js';
 import type { MovedJob, StoredInputFile } from '../jobs/job-row.js';
 import { Metrics } from '../metrics/metrics.js';
 import { Batcher } from './batcher.js';
+import { Tickets } from './tickets.js';
 
 /** Answers "give me the next job". Claims that arrive together are answered with one statement. */
 @Injectable()
@@ -16,6 +17,7 @@ export class Claims {
   constructor(
     private readonly lifecycle: JobLifecycle,
     private readonly events: JobEvents,
+    private readonly tickets: Tickets,
     private readonly tokens: AttemptTokens,
     private readonly metrics: Metrics,
     @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
@@ -26,7 +28,9 @@ export class Claims {
     const job = await this.batcher.add(claim);
     done();
     this.metrics.claims.inc({ queue: claim.queue, result: job ? 'job' : 'empty' });
-    return { job: job ? await this.toClaimedJob(job) : null };
+    if (job) return { job: await this.toClaimedJob(job) };
+    void this.tickets.ledNowhere(claim.queue);
+    return { job: null };
   }
 
   private async take(claims: Claim[]): Promise<(MovedJob | undefined)[]> {
@@ -36,7 +40,7 @@ export class Claims {
   }
 
   private async toClaimedJob(job: MovedJob): Promise<ClaimedJob> {
-    const { command, env, outputs, limits, isolation, onOutputLimit } = job.spec;
+    const { command, env, outputs, limits, isolation, onOutputLimit, keepFullOutput } = job.spec;
     return {
       jobId: job.id,
       attempt: job.attempt,
@@ -48,6 +52,7 @@ export class Claims {
       limits,
       ...(isolation ? { isolation } : {}),
       onOutputLimit,
+      ...(keepFullOutput ? { keepFullOutput } : {}),
       filesToken: await this.tokens.issue(job.id, job.attempt),
       ...(job.traceparent ? { traceparent: job.traceparent } : {}),
     };

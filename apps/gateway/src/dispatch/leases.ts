@@ -6,7 +6,7 @@ import type { Subscription } from 'rxjs';
 import { Database } from '../database/database.js';
 import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
 import { JobLifecycle } from '../jobs/job-lifecycle.js';
-import { goneAfter } from '../workers/workers.js';
+import { goneAfter } from '../workers/gone-after.js';
 import { Aftermath } from './aftermath.js';
 
 const RENEW = `

@@ -3,6 +3,8 @@ import { ticketsQueue } from '#shared/amqp/topology.js';
 import { BROKER, type Broker } from '#shared/channel/broker.js';
 import { ChannelClient } from '#shared/channel/channel-client.js';
 import { Database } from '../database/database.js';
+import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
+import { goneAfter } from '../workers/gone-after.js';
 
 /**
  * Tickets that lie in one queue at most by the reconciler's doing: enough to keep every worker busy until its next
@@ -10,10 +12,46 @@ import { Database } from '../database/database.js';
  */
 const MOST_TICKETS = 5000;
 
-/** How many jobs could be claimed now, per queue: those that wait, within their lanes' caps. */
+/** Milliseconds between two searches for a worker that a queue's other workers led to. */
+const SEARCH_PAUSE_MS = 500;
+
+/** Which workers are there, for which queues. */
+const THERE = `
+  there AS (
+    SELECT w.id, w.enforces, q.key AS queue, (q.value->>'slots')::integer AS slots
+    FROM workers w, jsonb_each(w.queues) AS q
+    WHERE w.heard_at > now() - make_interval(secs => $1) AND NOT w.draining AND NOT w.drain_requested
+  )`;
+
+/**
+ * How many jobs could be claimed now, per queue: those that wait, within their lanes' caps, and that every worker of
+ * the queue may take. \`picky\`: there are others, that only some may take.
+ */
 const CLAIMABLE = `
-  SELECT queue, sum(CASE WHEN cap IS NULL THEN waiting ELSE least(waiting, cap - running) END)::integer AS jobs
-  FROM lanes WHERE waiting > 0 AND (cap IS NULL OR running < cap) GROUP BY queue`;
+  WITH ${THERE}, waits AS (
+    SELECT queue, requires, sum(CASE WHEN cap IS NULL THEN waiting ELSE least(waiting, cap - taken) END) AS jobs
+    FROM lanes WHERE waiting > 0 AND (cap IS NULL OR taken < cap) GROUP BY queue, requires
+  ), served AS (
+    SELECT waits.*, count(there.id) AS workers, count(there.id) FILTER (WHERE waits.requires & ~there.enforces = 0) AS able
+    FROM waits LEFT JOIN there USING (queue) GROUP BY waits.queue, waits.requires, waits.jobs
+  )
+  SELECT queue, coalesce(sum(jobs) FILTER (WHERE requires = 0 OR (able > 0 AND able = workers)), 0)::integer AS jobs,
+         bool_or(able BETWEEN 1 AND workers - 1) AS picky
+  FROM served GROUP BY queue`;
+
+/**
+ * Free slots in a queue, where one of them is of a worker that may take what others may not; else no row. So many
+ * tickets reach that slot too: the broker hands them out by turns.
+ */
+const SEARCH = `
+  WITH ${THERE}, spare AS (
+    SELECT t.enforces, t.slots - (SELECT count(*) FROM jobs j
+      WHERE j.worker_id = t.id AND j.queue = t.queue AND j.lease_expires_at IS NOT NULL) AS slots
+    FROM there t WHERE t.queue = $2
+  )
+  SELECT sum(greatest(slots, 0))::integer AS slots FROM spare
+  HAVING bool_or(slots > 0 AND EXISTS (SELECT FROM lanes l WHERE l.queue = $2 AND l.requires > 0 AND l.waiting > 0
+    AND (l.cap IS NULL OR l.taken < l.cap) AND l.requires & ~spare.enforces = 0))`;
 
 /**
  * Tickets say that there is work, never which. They are interchangeable and disposable: one too many ends as an
@@ -22,11 +60,14 @@ const CLAIMABLE = `
 @Injectable()
 export class Tickets {
   private readonly logger = new Logger(Tickets.name);
+  /** Queues with jobs that only some of their workers may take, and when such a worker was last searched for. */
+  private picky = new Map<string, number>();
 
   constructor(
     private readonly database: Database,
     @Inject(BROKER) private readonly broker: Broker,
     private readonly channel: ChannelClient,
+    @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
   ) {}
 
   /** Resolves when the broker has it, or has failed to take it: then reconciliation sees to it. */
@@ -41,15 +82,42 @@ export class Tickets {
     await this.broker.depth(ticketsQueue(queue));
   }
 
+  /** Whether tickets of this queue may end at workers that cannot take what waits. */
+  isPicky(queue: string): boolean {
+    return this.picky.has(queue);
+  }
+
+  /** A ticket led to a worker for which there was nothing; another may be able to take what waits. */
+  async ledNowhere(queue: string): Promise<void> {
+    const searched = this.picky.get(queue);
+    if (searched === undefined || Date.now() - searched < SEARCH_PAUSE_MS) return;
+    await this.search(queue).catch((error: Error) => {
+      this.logger.debug(`no worker was searched for in ${queue}: ${error.message}`);
+    });
+  }
+
   /** The jobs table is the outbox: publishes the tickets that are missing. */
   async reconcile(): Promise<void> {
-    const claimable = await this.database.query<{ queue: string; jobs: number }>(CLAIMABLE);
-    for (const { queue, jobs } of claimable) {
-      const there = await this.broker.depth(ticketsQueue(queue));
-      const missing = Math.min(jobs, MOST_TICKETS) - there;
-      if (missing <= 0) continue;
-      await Promise.all(Array.from({ length: missing }, () => this.channel.tell('ticket', { queue })));
-      this.logger.debug(`${missing} tickets for ${queue} were missing and are published`);
-    }
+    const claimable = await this.database.query<{ queue: string; jobs: number; picky: boolean }>(CLAIMABLE, [
+      goneAfter(this.config),
+    ]);
+    const picky = claimable.filter((row) => row.picky).map((row) => row.queue);
+    this.picky = new Map(picky.map((queue) => [queue, this.picky.get(queue) ?? 0]));
+    for (const { queue, jobs } of claimable) await this.fill(queue, Math.min(jobs, MOST_TICKETS));
+    for (const queue of picky) await this.search(queue);
+  }
+
+  private async search(queue: string): Promise<void> {
+    this.picky.set(queue, Date.now());
+    const [free] = await this.database.query<{ slots: number }>(SEARCH, [goneAfter(this.config), queue]);
+    if (free) await this.fill(queue, free.slots);
+  }
+
+  private async fill(queue: string, wanted: number): Promise<void> {
+    if (wanted <= 0) return;
+    const missing = wanted - (await this.broker.depth(ticketsQueue(queue)));
+    if (missing <= 0) return;
+    await Promise.all(Array.from({ length: missing }, () => this.channel.tell('ticket', { queue })));
+    this.logger.debug(`${missing} tickets for ${queue} were missing and are published`);
   }
 }

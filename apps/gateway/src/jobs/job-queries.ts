@@ -4,6 +4,7 @@ import { JOB_STATES } from '#shared/job/job-state.js';
 import { seesAll, type Viewer } from '../auth/viewer.js';
 import { Database } from '../database/database.js';
 import { Problem } from '../http/problem.js';
+import { WaitingReasons } from './waiting-for.js';
 import { toJobView, type JobView, type JobWithAttempts } from './job-view.js';
 
 const commaSeparated = (text: string) => text.split(',').filter((part) => part !== '');
@@ -45,7 +46,10 @@ const ATTEMPTS = `SELECT to_jsonb(a) - 'stdout' - 'stderr' AS row FROM attempts 
 /** Reads jobs for those who may see them: somebody else's job is not there. */
 @Injectable()
 export class JobQueries {
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly reasons: WaitingReasons,
+  ) {}
 
   /** Of anybody's, for the gateway's own use. */
   async find(id: string, owner: string | null = null): Promise<JobWithAttempts | undefined> {
@@ -68,11 +72,15 @@ export class JobQueries {
     return toJobView(await this.row(id, viewer));
   }
 
-  /** The job with every attempt. @throws {Problem} 404 `not_found` */
+  /** The job with every attempt, and why it waits if it does. @throws {Problem} 404 `not_found` */
   async fullView(id: string, viewer: Viewer): Promise<JobView> {
     const job = await this.row(id, viewer);
     const attempts = await this.database.query<{ row: JobWithAttempts['last'] }>(ATTEMPTS, [id]);
-    return toJobView({ ...job, attempts: attempts.flatMap(({ row }) => (row ? [row] : [])) });
+    return toJobView({
+      ...job,
+      attempts: attempts.flatMap(({ row }) => (row ? [row] : [])),
+      waitingFor: await this.reasons.of(job),
+    });
   }
 
   /** Newest first. @returns a page, and where the next one begins if there is one */

@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import { isFinal, JOB_STATES } from '#shared/job/job-state.js';
-import { attemptLimits, type StreamSummary } from '#shared/messages/messages.js';
+import { ISOLATION_LEVELS, LIMIT_NAMES } from '#shared/job/job-spec.js';
+import { wordsOf } from '#shared/job/requirements.js';
+import { attemptLimits, usage, type StreamSummary } from '#shared/messages/messages.js';
 import type { AttemptRow, JobRow } from './job-row.js';
+import { waitingFor, type WaitingFor } from './waiting-for.js';
 
 /** A job as clients see it. The schema is the OpenAPI document and the type; the function below fills it. */
 
@@ -14,28 +17,28 @@ const streamView = z.object({
 });
 
 const ending = {
+  limit: z.enum(LIMIT_NAMES).optional().describe('Which limit ended it'),
   exitCode: z.int().optional(),
   signal: z.string().optional(),
-  usage: z
-    .object({
-      wallSeconds: z.number(),
-      cpuSeconds: z.number().optional(),
-      maxMemoryBytes: z.number().optional(),
-      inputBytes: z.number().optional(),
-      outputBytes: z.number().optional(),
-    })
-    .optional(),
+  usage: usage.optional(),
 };
 
 const attemptView = z.object({
   attempt: z.int(),
   worker: z.string(),
+  host: z.string().optional(),
+  image: z.string().optional().describe('What its worker says that it runs in'),
   startedAt: time,
   finishedAt: time.optional(),
   ending: z.enum(['succeeded', 'failed', 'canceled', 'lost', 'handed_back']).optional(),
   reason: z.string().optional(),
   message: z.string().optional(),
+  infrastructure: z
+    .literal(true)
+    .optional()
+    .describe('It ended by what is around the command, and used up none of its tries'),
   ...ending,
+  links: z.object({ logs: z.string(), files: z.string().optional() }),
 });
 
 export const jobView = z.object({
@@ -50,6 +53,9 @@ export const jobView = z.object({
   labels: z.record(z.string(), z.string()),
   command: z.array(z.string()),
   limits: attemptLimits,
+  isolation: z.enum(ISOLATION_LEVELS).optional(),
+  requires: z.array(z.string()).optional().describe('What a worker has to enforce to get it'),
+  waitingFor: waitingFor.optional().describe('Why it does not run yet, where one job was asked for'),
   attempt: z.int().describe('How often it has been given to a worker'),
   createdAt: time,
   availableAt: time.optional().describe('Not before this time'),
@@ -82,7 +88,11 @@ export type CanceledView = z.infer<typeof canceledView>;
 const TAIL_BYTES = 4096;
 
 /** The job, its latest attempt, and all of them where the reader asked for one job. */
-export type JobWithAttempts = JobRow & { last: AttemptRow | null; attempts?: AttemptRow[] };
+export type JobWithAttempts = JobRow & {
+  last: AttemptRow | null;
+  attempts?: AttemptRow[];
+  waitingFor?: WaitingFor;
+};
 
 export function toJobView(job: JobWithAttempts): JobView {
   const last = job.finished_at ? job.last : null;
@@ -99,6 +109,9 @@ export function toJobView(job: JobWithAttempts): JobView {
     labels: job.labels,
     command: [...job.spec.command],
     limits: job.spec.limits,
+    isolation: job.spec.isolation,
+    requires: job.requires ? wordsOf(job.requires) : null,
+    waitingFor: job.waitingFor,
     attempt: job.attempt,
     createdAt: iso(job.created_at),
     availableAt: job.state === 'queued' && !job.ready ? iso(job.available_at) : null,
@@ -109,6 +122,7 @@ export function toJobView(job: JobWithAttempts): JobView {
     pauseRequested: job.pause_attempt === job.attempt && !isFinal(job.state) ? true : null,
     rerunOf: job.rerun_of,
     worker: job.worker_id ?? last?.worker_id,
+    limit: last?.limit_hit,
     exitCode: last?.exit_code,
     signal: last?.signal,
     usage: last?.usage,
@@ -131,14 +145,22 @@ function attemptOf(row: AttemptRow): z.infer<typeof attemptView> {
   return defined({
     attempt: row.attempt,
     worker: row.worker_id,
+    host: row.host,
+    image: row.image,
     startedAt: iso(row.started_at),
     finishedAt: iso(row.finished_at),
     ending: row.ending,
     reason: row.reason,
     message: row.message,
+    infrastructure: row.infrastructure || null,
+    limit: row.limit_hit,
     exitCode: row.exit_code,
     signal: row.signal,
     usage: row.usage,
+    links: defined({
+      logs: `/v1/jobs/${row.job_id}/logs?attempt=${row.attempt}`,
+      files: row.outputs ? `/v1/jobs/${row.job_id}/files?attempt=${row.attempt}` : null,
+    }),
   }) as z.infer<typeof attemptView>;
 }
 

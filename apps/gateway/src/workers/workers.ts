@@ -7,6 +7,7 @@ import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
 import { Tickets } from '../dispatch/tickets.js';
 import { Problem } from '../http/problem.js';
 import { Queues } from '../queues/queues.js';
+import { goneAfter } from './gone-after.js';
 
 export interface WorkerRow {
   id: string;
@@ -22,14 +23,6 @@ export interface WorkerRow {
   started_at: Date;
   heard_at: Date;
   running: number;
-}
-
-/** After this many missed heartbeats a worker no longer counts as there. */
-const MISSED_HEARTBEATS = 3;
-
-/** Seconds of silence after which a worker no longer counts as there. */
-export function goneAfter({ heartbeat }: GatewayConfig): number {
-  return heartbeat * MISSED_HEARTBEATS + 1;
 }
 
 const WORKERS = `
