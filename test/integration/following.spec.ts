@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JobSpecInput } from '#shared/job/job-spec.js';
+import { queueSettings, type JobSpecInput } from '#shared/job/job-spec.js';
 import type { ProblemBody } from '../support/client.js';
 import { bytesOf, EventSource, type ReceivedEvent } from '../support/event-source.js';
 import { startHouse, type House } from '../support/house.js';
@@ -10,7 +10,12 @@ let house: House;
 let flags: string;
 
 beforeAll(async () => {
-  house = await startHouse({ worker: { queues: { default: 4 } } });
+  house = await startHouse({
+    worker: {
+      queues: { default: 4, whole: 1 },
+      queueSettings: { whole: queueSettings.parse({ keepFullOutput: true }) },
+    },
+  });
   flags = mkdtempSync(join(tmpdir(), 'labhand-flags-'));
 });
 afterAll(async () => {
@@ -187,6 +192,24 @@ describe('a job that is followed', () => {
       { event: 'end' },
     ]);
     expect(await house.client.text(`/v1/jobs/${job.id}/logs`)).toContain('[cut: the command wrote more');
+  });
+
+  it('has all that it wrote in its archive, where its queue keeps that', async () => {
+    const job = await house.run({
+      ...sh('seq 1 200000; echo fine >&2; echo own > own.txt'),
+      queue: 'whole',
+      limits: { output: '100k' },
+    });
+    expect(job).toMatchObject({
+      state: 'succeeded',
+      outputs: { files: 2 },
+      logs: { stdout: { bytes: 100_000, cut: true }, stderr: { bytes: 5, cut: false } },
+    });
+    const whole = Array.from({ length: 200_000 }, (_, n) => `${n + 1}\n`).join('');
+    expect(await house.client.text(`${job.links.files}/full-output/stdout`)).toBe(whole);
+    expect(await house.client.text(`${job.links.logs}?stream=stdout`)).toBe(whole.slice(0, 100_000));
+    const short = await house.run({ ...sh('echo little'), queue: 'whole' });
+    expect(short.outputs).toBeUndefined();
   });
 
   it('tells its progress by a line, which stays in the log', async () => {

@@ -1,4 +1,5 @@
 import { Logger } from '@nestjs/common';
+import { truncateSync } from 'node:fs';
 import type { ClaimedJob, Outcome } from '#shared/messages/messages.js';
 import { AttemptFailure } from './attempt-failure.js';
 import { AttemptEnded, type Attempts, type HeldAttempt } from './attempts.js';
@@ -64,7 +65,7 @@ async function carryOut(job: ClaimedJob, held: HeldAttempt, tools: AttemptTools)
     const before = await takeSnapshot(workspace.directory);
     held.partial = new PartialFiles(job, workspace.directory, before, job.outputs);
     const ran = await runCommand(job, held, workspace, spool, tools);
-    const packed = await keepOutputs(job, held, workspace, before, spool);
+    const packed = await keepOutputs(job, held, workspace, before, spool, ran);
     return conclude(job, ran, packed);
   } catch (error) {
     held.commandIsOver();
@@ -118,6 +119,8 @@ interface KeptOutputs extends PackedOutputs {
   readonly failure?: AttemptFailure;
 }
 
+const STREAMS = ['stdout', 'stderr'] as const;
+
 const NOTHING_PACKED: KeptOutputs = { summary: null };
 
 /** Files are kept however the command ended; that they cannot be is part of the outcome. */
@@ -127,12 +130,16 @@ async function keepOutputs(
   workspace: Workspace,
   before: Snapshot,
   spool: SpoolFiles,
+  { figures }: Ran,
 ): Promise<KeptOutputs> {
+  const whole = job.keepFullOutput ? STREAMS.filter((name) => figures[name].cut) : [];
   try {
-    return await packOutputs(workspace.directory, before, job.outputs, spool, held.taken);
+    return await packOutputs(workspace.directory, before, job.outputs, spool, held.taken, whole);
   } catch (failure) {
     if (failure instanceof AttemptFailure) return { ...NOTHING_PACKED, failure };
     throw failure;
+  } finally {
+    for (const name of whole) truncateSync(spool[name], figures[name].bytes);
   }
 }
 

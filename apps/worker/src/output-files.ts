@@ -7,6 +7,8 @@ import { relativePathFault } from '#shared/job/relative-path.js';
 export interface FoundFile {
   readonly path: string;
   readonly stats: Stats;
+  /** Where it lies, when that is not at its path. */
+  readonly source?: string;
 }
 
 /** What stood in a workspace before the command ran, by path. */

@@ -1,5 +1,13 @@
 import { createHash, type Hash } from 'node:crypto';
-import { closeSync, constants, createReadStream, createWriteStream, openSync, readFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  createReadStream,
+  createWriteStream,
+  openSync,
+  readFileSync,
+  statSync,
+} from 'node:fs';
 import { open, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
@@ -33,8 +41,11 @@ const TINY_BYTES = 256;
 
 const deflated = promisify<Buffer, { level: number }, Buffer>(deflateRaw);
 
+/** Where the archive has a log that was cut, whole. */
+export const FULL_OUTPUT_FOLDER = 'full-output';
+
 /**
- * Packs the new or changed files that match `globs` into one archive with a listing, both in the attempt's
+ * Packs the new or changed files that match `globs`, and logs that are to be kept whole, into one archive with a listing, both in the attempt's
  * spool.
  * @throws {AttemptFailure} output_error; nothing half-made is left
  */
@@ -44,9 +55,14 @@ export async function packOutputs(
   globs: readonly string[],
   spool: SpoolFiles,
   signal: AbortSignal,
+  logs: readonly ('stdout' | 'stderr')[] = [],
 ): Promise<PackedOutputs> {
   try {
-    const { files, unusable } = await selectOutputs(directory, before, globs);
+    const selected = await selectOutputs(directory, before, globs);
+    const whole = logs.map((name) => fullLog(name, spool));
+    const others = selected.files.filter(({ path }) => !whole.some((log) => log.path === path));
+    const files = [...others, ...whole];
+    const unusable = selected.unusable + selected.files.length - others.length;
     const note = unusable === 0 ? undefined : unusableNote(unusable);
     if (files.length === 0) return { summary: null, note };
     const listed = await writeArchive(directory, files, spool.archive, signal);
@@ -63,6 +79,10 @@ export async function packOutputs(
       error,
     );
   }
+}
+
+function fullLog(name: 'stdout' | 'stderr', spool: SpoolFiles): FoundFile {
+  return { path: `${FULL_OUTPUT_FOLDER}/${name}`, stats: statSync(spool[name]), source: spool[name] };
 }
 
 async function writeArchive(
@@ -97,10 +117,9 @@ async function writeArchive(
 async function addFile(
   zip: ZipFile,
   directory: string,
-  { path, stats }: FoundFile,
+  { path, stats, source = join(directory, path) }: FoundFile,
   list: (file: ListedFile) => void,
 ): Promise<void> {
-  const source = join(directory, path);
   const options = {
     mtime: stats.mtime,
     mode: stats.mode,
@@ -169,5 +188,5 @@ async function isWorthCompressing(file: string, size: number): Promise<boolean> 
 
 function unusableNote(count: number): string {
   const files = count === 1 ? '1 output file was' : `${count} output files were`;
-  return `${files} left out: the name has a control character or a backslash, or is too long.`;
+  return `${files} left out: the name has a control character or a backslash, is too long, or is that of a log.`;
 }

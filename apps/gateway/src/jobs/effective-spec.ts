@@ -37,6 +37,7 @@ export function effectiveSpec(
     limits: effectiveLimits(job.limits ?? {}, queue),
     ...(isolation ? { isolation } : {}),
     onOutputLimit: queue.onOutputLimit,
+    ...(queue.keepFullOutput ? { keepFullOutput: true } : {}),
     retry: {
       ...DEFAULT_RETRY,
       ...queue.retry,

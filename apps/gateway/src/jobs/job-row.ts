@@ -11,6 +11,7 @@ export interface EffectiveSpec {
   /** Absent where nobody asked for a level. */
   readonly isolation?: Isolation;
   readonly onOutputLimit: 'cut' | 'fail';
+  readonly keepFullOutput?: boolean;
   readonly retry: Retry;
 }
 

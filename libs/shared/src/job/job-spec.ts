@@ -233,6 +233,10 @@ export const queueSettings = z.strictObject({
     .describe('What a job may ask for at most, and gets where nothing else is said'),
   isolation: isolation.optional().describe('The level of every job; a job may ask for more'),
   onOutputLimit: z.enum(['cut', 'fail']).default('cut'),
+  keepFullOutput: z
+    .boolean()
+    .optional()
+    .describe('stdout and stderr beyond limits.output go whole into the archive of the outputs'),
   retry: retry.optional(),
   ttl: seconds.optional(),
   maxQueued: z.int().min(1).optional().describe('Jobs that may wait; further ones get 503'),
