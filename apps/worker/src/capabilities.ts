@@ -55,8 +55,18 @@ async function probeAll(launcher: Launcher, folder: string, uid: number | undefi
   const missing = probes.flatMap(({ word }, nth) => (faults[nth] === undefined ? [] : [[word, faults[nth]]]));
   return {
     ...launcher.capabilities,
+    ...(launcher.kind === 'node' ? {} : wayOfLimiting(launcher, enforced)),
     ...(Object.fromEntries(missing) as Record<string, string>),
     enforces: enforced.join(' '),
+  };
+}
+
+/** Whose memory and processes are limited, and by what; groups that can limit the processors can limit these. */
+function wayOfLimiting(launcher: Launcher, enforced: readonly string[]) {
+  const tree = enforced.includes('limit:cpu') && `tree (cgroup ${launcher.capabilities['cgroup']})`;
+  return {
+    ...(enforced.includes('limit:memory') && { memory: tree || 'each process (RLIMIT_DATA)' }),
+    ...(enforced.includes('limit:processes') && { processes: tree || 'user of the job (RLIMIT_NPROC)' }),
   };
 }
 
