@@ -139,46 +139,46 @@ static int move(char *members, const char *leaf)
     return 0;
 }
 
-/*
- * Each by itself: what is missing here limits nothing, but the others do. True: memory and processes, which there are
- * groups for in the first place, can be limited as far as they are given to us.
- */
-static bool enable(const char *folder)
+/* Memory and processes, which there are groups for in the first place, as far as they are given to us. */
+static bool is_enabled(const char *folder)
 {
-    static const char *const controllers[] = { "memory", "pids", "cpu", "io" };
-    char given[256], enabled[256], word[16];
-    for (size_t i = 0; i < sizeof controllers / sizeof *controllers; i++) {
-        snprintf(word, sizeof word, "+%s", controllers[i]);
-        write_text(folder, "cgroup.subtree_control", word);
-    }
+    char given[256], enabled[256];
     if (!read_text(folder, "cgroup.controllers", given, sizeof given) ||
         !read_text(folder, "cgroup.subtree_control", enabled, sizeof enabled))
         return false;
-    for (size_t i = 0; i < 2; i++)
-        if (has_word(given, controllers[i]) && !has_word(enabled, controllers[i])) return false;
-    return true;
+    return (!has_word(given, "memory") || has_word(enabled, "memory")) &&
+           (!has_word(given, "pids") || has_word(enabled, "pids"));
+}
+
+/* Each by itself: what is missing here limits nothing, but the others do. */
+static bool enable(const char *folder)
+{
+    static const char *const controllers[] = { "+memory", "+pids", "+cpu", "+io" };
+    for (size_t i = 0; i < sizeof controllers / sizeof *controllers; i++)
+        write_text(folder, "cgroup.subtree_control", controllers[i]);
+    return is_enabled(folder);
 }
 
 /*
  * With version 2 a group has either processes or groups that limit, but for the machine's first: what is in the base is
- * moved away if all of it belongs to us. Jobs come and go meanwhile, so it is tried again. 0 or the error.
+ * moved away if all of it belongs to us. Only then is anything enabled: some of it could be before, and would make a
+ * group of threads of it, for good. Jobs come and go meanwhile, so it is tried again. 0 or the error.
  */
 static int open_base(const char *base)
 {
     char members[4096];
-    char *leaf = path_in(base, OWN_LEAF);
-    int error = 0;
-    for (int tries = 0; leaf && tries < 20; tries++) {
-        if (enable(base)) {
-            free(leaf);
-            return 0;
-        }
+    char *leaf = path_in(base, OWN_LEAF), *type = path_in(base, "cgroup.type");
+    bool done = is_enabled(base), may_have_both = type && access(type, F_OK) != 0;
+    int error = leaf && type ? 0 : ENOMEM;
+    for (int tries = 0; !done && (error == 0 || error == EBUSY) && tries < 20; tries++) {
+        if (tries > 0) nap();
         if (!read_text(base, "cgroup.procs", members, sizeof members)) error = errno;
+        else if (*members == '\0' || may_have_both) done = enable(base);
         else error = is_ours(members) ? move(members, leaf) : EBUSY;
-        if (error != 0 && error != EBUSY) break;
-        nap();
     }
     free(leaf);
+    free(type);
+    if (done) return 0;
     return error ? error : EBUSY;
 }
 
