@@ -466,7 +466,7 @@ describe.each(kinds)('the %s launcher', (kind) => {
   });
 
   describe('passes a signal', () => {
-    const CATCHES = `trap 'echo main; [ -e child ] && exit 6' USR1
+    const CATCHES = `trap 'echo main; [ -e again ] && exit 6' USR1
       sh -c 'trap "echo child; touch child; exit" USR1; touch up; while :; do sleep 0.01; done' &
       while [ ! -e up ]; do sleep 0.01; done; echo ready; while :; do sleep 0.01; done`;
 
@@ -487,7 +487,8 @@ describe.each(kinds)('the %s launcher', (kind) => {
       const tree = launcher.start(order);
       await saysReady(order);
       tree.signal('SIGUSR1', 'group');
-      await until(() => output(order).includes('child'));
+      await until(() => output(order).includes('main') && existsSync(join(order.directory, 'child')));
+      writeFileSync(join(order.directory, 'again'), '');
       tree.signal('SIGUSR1', 'main');
       expect(await tree.ended).toMatchObject({ cause: 'exit', exitCode: 6 });
       expect(output(order).split('\n')).toContain('main');
