@@ -109,6 +109,8 @@ describe.each(users)('to a worker of %s', (user) => {
   let home: string;
   let launcher: Launcher;
   let enforced: ReadonlySet<string>;
+  /** Whose memory is limited. */
+  let memory: string;
   /** Of the jobs, where they have one that is not the worker's. */
   let uid: number | undefined;
   let worker: ChildProcess;
@@ -166,6 +168,7 @@ describe.each(users)('to a worker of %s', (user) => {
     launcher = await start();
     const { capabilities, firstUser } = await findCapabilities(launcher, join(home, 'probes'), user);
     enforced = new Set(capabilities.enforces.split(' '));
+    memory = String(capabilities['memory']);
     uid = firstUser;
     console.log(`To a worker of ${user}, this host gives: ${[...enforced].join(' ')}`);
   }, 60_000);
@@ -232,6 +235,11 @@ describe.each(users)('to a worker of %s', (user) => {
       expect({ isolation, cause }).toEqual({ isolation, cause: given ? 'exit' : 'spawn_error' });
       expect(error).toMatch(given ? /^$/ : /: E[A-Z0-9]+$/);
     }
+  });
+
+  it('says whether memory is limited for each process or for the tree', () => {
+    const tree = `tree (cgroup ${launcher.capabilities['cgroup']})`;
+    expect(memory).toBe(enforced.has('isolation:cgroup') ? tree : 'each process (RLIMIT_DATA)');
   });
 
   describe.each(ISOLATION_LEVELS)('with isolation %s a job', (isolation) => {

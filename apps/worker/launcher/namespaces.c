@@ -149,7 +149,7 @@ static pid_t start_mapped(const struct start *start, int namespaces, struct resu
         set_error(result, "a pipe for", "the job's namespaces", "made", errno);
         return -1;
     }
-    /* Else the maps would belong to root. Nobody can know its number in the moment until it is hidden again. */
+    /* Else the maps would belong to root. A job that may look into us in this moment may look into the worker at any. */
     prctl(PR_SET_DUMPABLE, 1);
     pid_t pid = fork_into(namespaces | CLONE_NEWUSER);
     int error = errno;
