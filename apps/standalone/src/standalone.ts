@@ -126,7 +126,9 @@ async function startWorker(
     logger: new Logger('launcher'),
   });
   const gatewayUrl = addressFor(config.gateway.host, gateway.url);
-  const worker = await createWorker({ ...config.worker, gatewayUrl }, broker, { launcher });
+  // The admin's key and everybody's files are beside the worker's.
+  const settings = { ...config.worker, gatewayUrl, closedFolders: [config.folder] };
+  const worker = await createWorker(settings, broker, { launcher });
   await worker.start();
   // Gateway and database go on; what is submitted waits for the next start.
   void worker.retired.then(() => worker.leave()).catch(workerFault);

@@ -21,6 +21,8 @@ export interface WorkerSettings {
   readonly stateDir: string;
   /** Holds the workspaces of running attempts. */
   readonly workDir: string;
+  /** Folders beside these whose contents are no job's business. */
+  readonly closedFolders?: readonly string[];
   /** Folder that was prepared for the control groups of jobs. */
   readonly cgroup?: string;
   /** Seconds that running attempts get to end by themselves when the worker is told to stop. */

@@ -121,7 +121,7 @@ export async function createWorker(
         files: new FilesClient(settings.gatewayUrl),
         launcher,
         capabilities,
-        closedFolders: closedFolders(settings),
+        closedFolders: foldersToClose(settings),
         link: new GatewayLink(new ChannelClient(broker), broker),
         liveBudget: new LiveBudget(),
       },
@@ -132,14 +132,15 @@ export async function createWorker(
 }
 
 /** Nothing below these is a job's to read, but for its own workspace. */
-function closedFolders({ stateDir, workDir }: WorkerSettings): string[] {
-  return [stateDir, workDir].map((folder) => realpathSync(folder));
+function foldersToClose({ stateDir, workDir, closedFolders = [] }: WorkerSettings): string[] {
+  return [stateDir, workDir, ...closedFolders].map((folder) => realpathSync(folder));
 }
 
 /** Jobs may have users of their own, who have to come through to their workspaces; what is here they cannot list. */
-function openWayTo({ stateDir, workDir }: WorkerSettings): void {
+function openWayTo({ stateDir, workDir, closedFolders = [] }: WorkerSettings): void {
   mkdirSync(workDir, { recursive: true, mode: 0o700 });
-  if (process.geteuid?.() === 0) [stateDir, workDir].forEach((folder) => chmodSync(folder, 0o711));
+  if (process.geteuid?.() !== 0) return;
+  for (const folder of [stateDir, workDir, ...closedFolders]) chmodSync(folder, 0o711);
 }
 
 function subscriptions(settings: WorkerSettings, workerId: string): Subscription[] {
