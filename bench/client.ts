@@ -3,6 +3,11 @@ import type { Readable } from 'node:stream';
 import type { JobView } from '#gateway/jobs/job-view.js';
 import type { JobSpecInput } from '#shared/job/job-spec.js';
 
+export interface LogEvent {
+  readonly event: string;
+  readonly data: { readonly text?: string };
+}
+
 /** Talks to a gateway over connections that are kept, with as little work of its own as can be. */
 export class BenchClient {
   private readonly agent = new Agent({ keepAlive: true, noDelay: true });
@@ -52,6 +57,25 @@ export class BenchClient {
 
   async read(path: string): Promise<JobView> {
     return JSON.parse(await textOf(await this.call('GET', path))) as JobView;
+  }
+
+  /** A verb on a job, such as `cancel`. */
+  async ask(id: string, verb: string): Promise<JobView> {
+    return JSON.parse(await textOf(await this.call('POST', `/v1/jobs/${id}/${verb}`))) as JobView;
+  }
+
+  /** What a job writes, as it comes, up to its end. */
+  async *follow(id: string): AsyncGenerator<LogEvent> {
+    const answer = await this.call('GET', `/v1/jobs/${id}/logs?follow=1`);
+    let text = '';
+    for await (const chunk of answer as AsyncIterable<Buffer>) {
+      const blocks = (text + chunk.toString()).split('\n\n');
+      text = blocks.pop()!;
+      for (const block of blocks) {
+        const [, event, data] = /^event: (.*)\nid: .*\ndata: (.*)$/.exec(block) ?? [];
+        if (event && data) yield { event, data: JSON.parse(data) as LogEvent['data'] };
+      }
+    }
   }
 
   /** Reads a file to its end and forgets it; how many bytes came. */

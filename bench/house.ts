@@ -120,13 +120,22 @@ export class House {
     flags: readonly string[] = [],
   ): Promise<Program> {
     const { top, profiles } = this.options;
-    const program = await Program.start(
-      path.join(top, script),
-      { ...this.environment, ...variables },
-      path.join(this.folder, 'log'),
+    const profiling = profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [];
+    return this.startCommand(
+      [process.execPath, ...flags, ...profiling, path.join(top, script)],
+      variables,
       isReady,
-      profiles ? [...flags, '--cpu-prof', `--cpu-prof-dir=${profiles}`] : flags,
     );
+  }
+
+  /** Any program at all, ended with the house at the latest. */
+  async startCommand(
+    command: readonly [string, ...string[]],
+    variables: Readonly<Record<string, string>>,
+    isReady: () => Promise<boolean> | boolean,
+  ): Promise<Program> {
+    const log = path.join(this.folder, 'log');
+    const program = await Program.start(command, { ...this.environment, ...variables }, log, isReady);
     this.programs.add(program);
     return program;
   }

@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { cancel } from './cancel.js';
 import { claims } from './claims.js';
 import { summarize, type Figure } from './figures.js';
 import { files } from './files.js';
@@ -10,8 +11,11 @@ import { idle } from './idle.js';
 import { isolation } from './isolation.js';
 import { latency } from './latency.js';
 import { limits } from './limits.js';
+import { live } from './live.js';
 import { describeMachine, machineLine } from './machine.js';
 import type { Part } from './part.js';
+import { peers } from './peers.js';
+import { recovery } from './recovery.js';
 import { submissions } from './submissions.js';
 import { tableOf } from './table.js';
 import { throughput } from './throughput.js';
@@ -19,11 +23,15 @@ import { throughput } from './throughput.js';
 const PARTS: Readonly<Record<string, Part>> = {
   limits,
   throughput,
+  peers,
   latency,
+  live,
   submissions,
   claims,
   files,
   idle,
+  cancel,
+  recovery,
   isolation,
 };
 
@@ -54,9 +62,10 @@ async function main(): Promise<void> {
       measured.push(figures);
     }
     const summaries = summarize(measured);
+    const notes = only.flatMap((name) => PARTS[name]!.notes?.() ?? []);
     mkdirSync(path.dirname(RESULTS), { recursive: true });
-    writeFileSync(RESULTS, JSON.stringify({ machine, quick, summaries, rounds: measured }, null, 2));
-    process.stdout.write(`${machineLine(machine)}\n\n${tableOf(summaries)}\n`);
+    writeFileSync(RESULTS, JSON.stringify({ machine, notes, quick, summaries, rounds: measured }, null, 2));
+    process.stdout.write(`${[machineLine(machine), ...notes, tableOf(summaries)].join('\n\n')}\n`);
   } finally {
     await house.end();
   }

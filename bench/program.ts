@@ -7,7 +7,7 @@ const READY_TIMEOUT_MS = 60_000;
 const POLL_MS = 5;
 const STOP_TIMEOUT_MS = 20_000;
 
-/** One of our programs as a real process, with its output in a file. */
+/** A program as a real process, with its output in a file. */
 export class Program {
   private constructor(
     private readonly child: ChildProcess,
@@ -17,27 +17,26 @@ export class Program {
 
   /**
    * @param isReady asked again and again
-   * @param flags for Node itself
    * @throws {Error} it ends first, or takes longer than a minute
    */
   static async start(
-    script: string,
+    [program, ...args]: readonly [string, ...string[]],
     env: Readonly<Record<string, string>>,
     log: string,
     isReady: () => Promise<boolean> | boolean,
-    flags: readonly string[] = [],
   ): Promise<Program> {
     const output = openSync(log, 'a');
     const began = performance.now();
-    const child = spawn(process.execPath, [...flags, script], {
-      env: { ...env },
-      stdio: ['ignore', output, output],
-    });
+    const child = spawn(program, args, { env: { ...env }, stdio: ['ignore', output, output] });
+    // One that cannot be started has an exit code too.
+    child.on('error', () => undefined);
     closeSync(output);
     while (!(await isReady())) {
       if (child.exitCode !== null || performance.now() - began > READY_TIMEOUT_MS) {
         child.kill('SIGKILL');
-        throw new Error(`${script} did not become ready:\n${readFileSync(log, 'utf8').slice(-2000)}`);
+        throw new Error(
+          `${[program, ...args].join(' ')} did not become ready:\n${readFileSync(log, 'utf8').slice(-2000)}`,
+        );
       }
       await pause(POLL_MS);
     }
@@ -46,6 +45,13 @@ export class Program {
 
   get pid(): number {
     return this.child.pid!;
+  }
+
+  /** As a crash would end it; resolves when it is gone. */
+  async kill(): Promise<void> {
+    const gone = once(this.child, 'exit');
+    this.child.kill('SIGKILL');
+    await gone;
   }
 
   async stop(): Promise<void> {
