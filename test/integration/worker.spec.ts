@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
-import { createHash } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { createHash, randomUUID } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -71,7 +72,12 @@ describe('a worker', () => {
       ...together,
     };
     const launcher = await startLauncher({ nodeProgram, logger: { warn: () => undefined } });
-    worker = await createWorker(settings, gateway.broker, { launcher });
+    try {
+      worker = await createWorker(settings, gateway.broker, { launcher });
+    } catch (error) {
+      await launcher.close();
+      throw error;
+    }
     return worker;
   }
 
@@ -440,7 +446,75 @@ describe('a worker', () => {
     });
   });
 
+  describe('that retires', () => {
+    it('takes as many jobs as it was started for, lets them end, and leaves the tickets of others', async () => {
+      await started({ maxJobs: 2, queues: { default: 3, other: 2 } });
+      const jobs = [
+        await gateway.give(sh('sleep 0.5')),
+        await gateway.give({ ...sh('true'), queue: 'other' }),
+      ];
+      for (const job of jobs) expect((await gateway.outcomeOf(job)).state).toBe('succeeded');
+      await worker.retired;
+      await worker.leave();
+      await gateway.give({});
+      expect(await gateway.broker.depth(ticketsQueue('default'))).toBe(1);
+      expect(gateway.said.lost).toEqual([]);
+    });
+
+    it('does not count a ticket without a job', async () => {
+      await started({ maxJobs: 1 });
+      for (let n = 0; n < 3; n++) await gateway.sendTicket('default');
+      expect((await run({})).state).toBe('succeeded');
+      await worker.retired;
+    });
+
+    it('gives its last job the time that it needs, but not against a signal', async () => {
+      await started({ maxJobs: 1, drainTimeout: 0.1 });
+      const job = await gateway.give(sh('echo begun; sleep 600'));
+      await gateway.printed(job, 'begun');
+      await worker.retired;
+      const leaving = worker.leave();
+      await worker.close();
+      await leaving;
+      expect(gateway.said.lost[0]).toMatchObject({ jobId: job.jobId, cause: 'drain' });
+    });
+
+    it('stops when it had nothing to do for a while, and not before', async () => {
+      await started({ idleTimeout: 0.3 });
+      const job = await gateway.give(sh('sleep 0.6'));
+      await Promise.race([
+        gateway.outcomeOf(job),
+        worker.retired.then(() => Promise.reject(new Error('busy'))),
+      ]);
+      await worker.retired;
+    });
+  });
+
+  it('refuses the state directory of another one that lives', async () => {
+    await started();
+    const first = worker;
+    await expect(put()).rejects.toThrow(`Another worker, process ${process.pid}, keeps its state in`);
+    expect(worker).toBe(first);
+  });
+
   describe('that starts on what its last run left', () => {
+    it('kills what still runs of its attempts', async () => {
+      const [jobId, key] = [randomUUID(), 'attempts'];
+      mkdirSync(join(folder, 'state', key), { recursive: true });
+      writeFileSync(join(folder, `state/${key}/${jobId}-3.stdout`), 'half');
+      const left = (attempt: string) =>
+        spawn('sleep', ['600'], {
+          env: { LABHAND_JOB_ID: jobId, LABHAND_ATTEMPT: attempt, PATH: process.env.PATH },
+        });
+      const [dead, another] = [left('3'), left('4')];
+      const gone = once(dead, 'exit');
+      await started();
+      expect(await gone).toEqual([null, 'SIGKILL']);
+      await gateway.until((said) => said.lost[0]);
+      expect(another.signalCode).toBeNull();
+      another.kill('SIGKILL');
+    });
+
     it('is the same worker', async () => {
       await started();
       const { id } = worker;
