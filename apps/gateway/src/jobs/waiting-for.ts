@@ -67,16 +67,18 @@ export class WaitingReasons {
 
 function reasonOf({ queue, requires }: Waiting, { workers, able, cap, taken, ahead }: Situation): WaitingFor {
   if (able === 0) return { what: 'worker', message: workerSentence(queue, wordsOf(requires), workers) };
-  if (cap !== null && (taken ?? 0) >= cap) {
+  if (cap !== null && taken !== null && taken >= cap) {
     return {
       what: 'cap',
-      message: `Its owner has ${taken} jobs running in the queue ${queue}, which allows ${cap} at once.`,
+      message: `Its owner has ${jobs(taken)} running in the queue ${queue}, which allows ${cap} at once.`,
     };
   }
-  const others = `${ahead === MOST_AHEAD ? 'at least ' : ''}${ahead} ${ahead === 1 ? 'job' : 'jobs'}`;
+  const others = `${ahead === MOST_AHEAD ? 'at least ' : ''}${jobs(ahead)}`;
   const first = ahead === 0 ? "it is the next of its owner's" : `${others} of its owner go first`;
   return { what: 'slot', message: `It waits for a free slot of the queue ${queue}; ${first}.` };
 }
+
+const jobs = (count: number) => (count === 1 ? '1 job' : `${count} jobs`);
 
 function workerSentence(queue: string, words: readonly string[], workers: number): string {
   const there =
