@@ -11,6 +11,8 @@ export interface Part {
   /** What is made once, before the first round, because it takes long. */
   prepare?(house: House, scale: Scale): Promise<void>;
   measure(house: House, scale: Scale): Promise<Figure[]>;
+  /** Sentences that stand above the table: of what was compared with, or why something is not there. */
+  notes?(): readonly string[];
 }
 
 /** A number of repetitions, less of them in a quick run. */
