@@ -551,6 +551,26 @@ describe.each(users)('to a worker of %s', (user) => {
     );
 
     it(
+      'that was paused when all that watched it was killed ends with the start of the next launcher',
+      cgroup(async () => {
+        const own = await start();
+        const order = shell('cat /proc/self/cgroup; echo ready; sleep 1000', limits);
+        const tree = own.start(order);
+        await says(order, 'ready\n');
+        await tree.pause();
+        const folders = groupFolders(output(order));
+        const watchers = readFileSync(`/proc/${own.pid}/task/${own.pid}/children`, 'utf8').trim().split(' ');
+        for (const pid of [own.pid!, ...watchers.map(Number)]) process.kill(pid, 'SIGKILL');
+        await expect(tree.ended).rejects.toThrow(LauncherDiedError);
+        await own.close();
+        expect(folders.filter((path) => existsSync(path))).not.toEqual([]);
+        const next = await start();
+        expect(folders.filter((path) => existsSync(path))).toEqual([]);
+        await next.close();
+      }),
+    );
+
+    it(
       'of a launcher that lives is left alone by another launcher',
       cgroup(async () => {
         const order = shell('cat /proc/self/cgroup; echo ready; sleep 1000', limits);

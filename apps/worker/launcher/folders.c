@@ -33,10 +33,19 @@ char *path_in(const char *folder, const char *name)
     return snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path ? strdup(path) : NULL;
 }
 
+/* As many as there is room for, of which the last must not be half a number. */
+static bool read_members(const char *group, char *text, size_t size)
+{
+    if (!read_text(group, "cgroup.procs", text, size)) return false;
+    char *end = strrchr(text, '\n');
+    text[end ? end + 1 - text : 0] = '\0';
+    return true;
+}
+
 static void kill_members(const char *folder)
 {
     char text[4096];
-    if (!read_text(folder, "cgroup.procs", text, sizeof text)) return;
+    if (!read_members(folder, text, sizeof text)) return;
     for (char *at = text, *end; *at; at = *end ? end + 1 : end) {
         long pid = strtol(at, &end, 10);
         if (end == at) return;
@@ -172,7 +181,7 @@ static int open_base(const char *base)
     int error = leaf && type ? 0 : ENOMEM;
     for (int tries = 0; !done && (error == 0 || error == EBUSY) && tries < 20; tries++) {
         if (tries > 0) nap();
-        if (!read_text(base, "cgroup.procs", members, sizeof members)) error = errno;
+        if (!read_members(base, members, sizeof members)) error = errno;
         else if (*members == '\0' || may_have_both) done = enable(base);
         else error = is_ours(members) ? move(members, leaf) : EBUSY;
     }
@@ -251,7 +260,8 @@ static void prepare_version_1(void)
 void find_folders(const char *given)
 {
     find_places(&places, given);
-    for (enum controller c = 0; c < CONTROLLERS; c++)
+    /* The freezer comes last there, and first here: what is frozen does not die of its kill. */
+    for (enum controller c = CONTROLLERS; c-- > 0;)
         if (places.base[c] && !is_repeated(places.base, c)) sweep(places.base[c]);
 }
 
