@@ -5,39 +5,41 @@ import { queueSettings, type JobSpecInput } from '#shared/job/job-spec.js';
 import type { ProblemBody } from '../support/client.js';
 import { bytesOf, EventSource, type ReceivedEvent } from '../support/event-source.js';
 import { startHouse, type House } from '../support/house.js';
+import { BROKERS } from '../support/test-broker.js';
 
-let house: House;
-let flags: string;
+describe.each(Object.keys(BROKERS))('over %s a job that is followed', (broker) => {
+  let house: House;
+  let flags: string;
 
-beforeAll(async () => {
-  house = await startHouse({
-    worker: {
-      queues: { default: 4, whole: 1 },
-      queueSettings: { whole: queueSettings.parse({ keepFullOutput: true }) },
-    },
+  beforeAll(async () => {
+    house = await startHouse({
+      broker,
+      worker: {
+        queues: { default: 4, whole: 1 },
+        queueSettings: { whole: queueSettings.parse({ keepFullOutput: true }) },
+      },
+    });
+    flags = mkdtempSync(join(tmpdir(), 'labhand-flags-'));
   });
-  flags = mkdtempSync(join(tmpdir(), 'labhand-flags-'));
-});
-afterAll(async () => {
-  await house.end();
-  rmSync(flags, { recursive: true });
-});
+  afterAll(async () => {
+    await house.end();
+    rmSync(flags, { recursive: true });
+  });
 
-const sh = (script: string): JobSpecInput => ({ command: ['sh', '-c', script] });
-/** Shell that waits until the test says so. */
-const until = (flag: string) => `while [ ! -e ${join(flags, flag)} ]; do sleep 0.02; done;`;
-const say = (flag: string) => writeFileSync(join(flags, flag), '');
-const isText = (text: string) => (event: ReceivedEvent) => event.data.text?.includes(text) === true;
+  const sh = (script: string): JobSpecInput => ({ command: ['sh', '-c', script] });
+  /** Shell that waits until the test says so. */
+  const until = (flag: string) => `while [ ! -e ${join(flags, flag)} ]; do sleep 0.02; done;`;
+  const say = (flag: string) => writeFileSync(join(flags, flag), '');
+  const isText = (text: string) => (event: ReceivedEvent) => event.data.text?.includes(text) === true;
 
-async function submit(job: JobSpecInput): Promise<string> {
-  return (await house.client.post('/v1/jobs', job)).body.id;
-}
+  async function submit(job: JobSpecInput): Promise<string> {
+    return (await house.client.post('/v1/jobs', job)).body.id;
+  }
 
-function follow(id: string, query = '', lastEventId?: string, url = house.url): Promise<EventSource> {
-  return EventSource.open(`${url}/v1/jobs/${id}/logs?follow=1${query}`, house.adminKey, lastEventId);
-}
+  function follow(id: string, query = '', lastEventId?: string, url = house.url): Promise<EventSource> {
+    return EventSource.open(`${url}/v1/jobs/${id}/logs?follow=1${query}`, house.adminKey, lastEventId);
+  }
 
-describe('a job that is followed', () => {
   it('is seen while it runs, stdout and stderr apart, until its end', async () => {
     const id = await submit(sh(`echo one; ${until('seen')} echo two >&2; echo three; exit 3`));
     const source = await follow(id);
