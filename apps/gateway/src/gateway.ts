@@ -97,7 +97,7 @@ async function openDatabase(url: string): Promise<DataSource> {
       return await dataSource.initialize();
     } catch (error) {
       const { code, message } = error as { code?: string; message: string };
-      if (!isStarting(code)) throw error;
+      if (!isStarting(code) && !/timeout/.test(message)) throw error;
       logger.warn(`the database does not answer yet (${message}); trying again`);
       await pause(DATABASE_RETRY_MS);
     }
