@@ -28,7 +28,8 @@ export interface AttemptTools {
   readonly workspaces: Workspaces;
   readonly files: FilesClient;
   readonly launcher: Launcher;
-  readonly capabilities: Capabilities;
+  /** What was found out by trying, which takes a while. */
+  readonly capabilities: Promise<Capabilities>;
   /** Real paths of what is the worker's. */
   readonly closedFolders: readonly string[];
   readonly link: GatewayLink;

@@ -48,12 +48,12 @@ export class Registration implements OnApplicationShutdown {
   }
 
   private async introduce(): Promise<RegisterReply> {
-    this.reply = await this.tools.link.ask('register', this.introduction(), this.closed.signal);
+    this.reply = await this.tools.link.ask('register', await this.introduction(), this.closed.signal);
     this.logger.log(`registered as ${this.tools.workerId}`);
     return this.reply;
   }
 
-  private introduction(): Register {
+  private async introduction(): Promise<Register> {
     const { queues, queueSettings, image } = this.settings;
     return {
       workerId: this.tools.workerId,
@@ -64,7 +64,7 @@ export class Registration implements OnApplicationShutdown {
       queues: Object.fromEntries(
         Object.entries(queues).map(([name, slots]) => [name, { slots, settings: queueSettings[name] }]),
       ),
-      capabilities: { ...this.tools.capabilities },
+      capabilities: { ...(await this.tools.capabilities) },
     };
   }
 }

@@ -7,7 +7,7 @@ import type { Broker } from '#shared/channel/broker.js';
 import { ChannelClient } from '#shared/channel/channel-client.js';
 import { ChannelServer, type Subscription } from '#shared/channel/channel-server.js';
 import { Attempts } from './attempts.js';
-import { findCapabilities } from './capabilities.js';
+import { findCapabilities, type Found } from './capabilities.js';
 import { Drain } from './drain.js';
 import { FilesClient } from './files-client.js';
 import { GatewayLink } from './gateway-link.js';
@@ -40,6 +40,7 @@ export class Worker {
     private readonly broker: Broker,
     private readonly launcher: Launcher,
     private readonly workspaces: Workspaces,
+    private readonly found: Promise<Found>,
     private readonly unlock: () => void,
   ) {}
 
@@ -85,8 +86,10 @@ export class Worker {
     await this.app.get(Health).start();
     await this.app.get(Recovery).look();
     await this.broker.connect();
-    const { heartbeatSeconds } = await this.app.get(Registration).register();
+    // Before all else: the jobs of what died wait for nothing but this.
     this.app.get(Recovery).start();
+    this.workspaces.giveUsersFrom((await this.found).firstUser);
+    const { heartbeatSeconds } = await this.app.get(Registration).register();
     this.app.get(Heartbeat).start(heartbeatSeconds);
     await this.app.listen();
     this.app.get(IdleTimeout).start();
@@ -105,8 +108,11 @@ export async function createWorker(
   const server = new ChannelServer(broker, subscriptions(settings, workerId));
   openWayTo(settings);
   const probing = join(settings.workDir, `${workerId}.probe`);
-  const { capabilities, firstUser } = await findCapabilities(launcher, probing, workerId);
-  const workspaces = new Workspaces(settings.workDir, workerId, firstUser);
+  const found = findCapabilities(launcher, probing, workerId);
+  // Told by the start, which waits for it; a worker that is closed before has no use for it.
+  const capabilities = found.then((it) => it.capabilities);
+  capabilities.catch(() => undefined);
+  const workspaces = new Workspaces(settings.workDir, workerId);
   const app = await NestFactory.createMicroservice(
     WorkerModule.of({
       settings,
@@ -128,7 +134,7 @@ export async function createWorker(
     }),
     { strategy: server, bufferLogs: false },
   );
-  return new Worker(workerId, settings, app, broker, launcher, workspaces, unlock);
+  return new Worker(workerId, settings, app, broker, launcher, workspaces, found, unlock);
 }
 
 /** Nothing below these is a job's to read, but for its own workspace. */

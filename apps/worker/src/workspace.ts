@@ -29,16 +29,19 @@ export class Workspaces {
   private readonly freeUsers: number[] = [];
   private users = 0;
 
-  /**
-   * @param owner the worker; others may keep theirs in the same folder
-   * @param firstUser of as many as there are workspaces at once, where commands run as users of their own
-   */
+  private firstUser?: number;
+
+  /** @param owner the worker; others may keep theirs in the same folder */
   constructor(
     private readonly workDir: string,
     private readonly owner: string,
-    private readonly firstUser?: number,
   ) {
     mkdirSync(workDir, { recursive: true, mode: 0o700 });
+  }
+
+  /** @param first of as many as there are workspaces at once, where commands run as users of their own */
+  giveUsersFrom(first: number | undefined): void {
+    this.firstUser = first;
   }
 
   take(): Workspace {
