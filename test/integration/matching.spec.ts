@@ -161,5 +161,8 @@ it('each attempt is kept with its logs, its end and where it ran', async () => {
   ]);
   for (const { attempt, links } of attempts!) {
     expect(await house.client.text(`${links.logs}&stream=stdout`)).toBe(`try ${attempt}\n`);
+    const { body } = await house.client.get<{ files: { path: string; href: string }[] }>(links.files!);
+    expect(body.files.map((file) => file.path)).toEqual(['out']);
+    expect(await house.client.text(body.files[0]!.href)).toBe(`${attempt}\n`);
   }
 });

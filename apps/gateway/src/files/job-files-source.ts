@@ -10,8 +10,8 @@ export interface OutputsAttempt {
 /** Tells which attempt's outputs are a job's, to those who may see it. */
 export abstract class JobFilesSource {
   /**
-   * The latest attempt, if it has output files or runs; undefined when there is none.
+   * The latest attempt, or the one with this number, if it has output files or runs; undefined when there is none.
    * @throws {Problem} 404 for jobs that do not exist, or not for this viewer
    */
-  abstract outputsOf(jobId: string, viewer: Viewer): Promise<OutputsAttempt | undefined>;
+  abstract outputsOf(jobId: string, viewer: Viewer, attempt?: number): Promise<OutputsAttempt | undefined>;
 }

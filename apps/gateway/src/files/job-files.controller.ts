@@ -1,11 +1,13 @@
-import { Controller, Get, Param, Req, Res } from '@nestjs/common';
+import { Controller, Get, Param, Query, Req, Res } from '@nestjs/common';
 import { ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { Readable } from 'node:stream';
 import { z } from 'zod';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CurrentViewer, type Viewer } from '../auth/viewer.js';
+import { ApiQueryOf } from '../http/api-query.js';
 import { responseSchema } from '../http/api-schemas.js';
 import { Problem } from '../http/problem.js';
+import { parseQuery } from '../http/validate.js';
 import { attemptKey } from './blob-keys.js';
 import { BlobStore } from './blob-store.js';
 import { JobFilesSource, type OutputsAttempt } from './job-files-source.js';
@@ -45,6 +47,16 @@ const RANGE = {
   required: false,
 };
 
+const filesQuery = z.strictObject({
+  attempt: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(999_999_999)
+    .optional()
+    .describe('Of this attempt; by default the latest one'),
+});
+
 /** The output files of a job. */
 @ApiTags('files')
 @Controller('v1/jobs/:id')
@@ -59,27 +71,35 @@ export class JobFilesController {
   @Get('files')
   @ApiOperation({ summary: 'List the output files, while the command runs those that it has so far' })
   @ApiResponse({ status: 200, description: 'Every file, with size and hash', schema: FILES })
-  async list(@Param('id') id: string, @CurrentViewer() viewer: Viewer): Promise<FileList> {
-    const outputs = await this.source.outputsOf(id, viewer);
+  @ApiQueryOf(filesQuery)
+  async list(
+    @Param('id') id: string,
+    @Query() query: unknown,
+    @CurrentViewer() viewer: Viewer,
+  ): Promise<FileList> {
+    const asked = parseQuery(filesQuery, query).attempt;
+    const outputs = await this.source.outputsOf(id, viewer, asked);
     if (!outputs) return { files: [] };
     if (outputs.runsOn !== undefined)
       return this.listPartial({ jobId: id, attempt: outputs.attempt, workerId: outputs.runsOn });
     const files = await this.archive.list(id, outputs.attempt);
-    return { files: files.map((file) => ({ ...file, href: hrefOf(id, file.path) })) };
+    return { files: files.map((file) => ({ ...file, href: hrefOf(id, file.path, asked) })) };
   }
 
   @Get('files/*')
   @ApiOperation({ summary: 'Fetch one output file, while the command runs as it is now' })
+  @ApiQueryOf(filesQuery)
   @ApiHeader(RANGE)
   @ApiResponse({ status: 200, description: 'The file', ...CONTENT })
   async file(
     @Param('id') id: string,
     @Param('*') path: string,
+    @Query() query: unknown,
     @CurrentViewer() viewer: Viewer,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { attempt, runsOn } = await this.outputs(id, viewer);
+    const { attempt, runsOn } = await this.outputs(id, viewer, query);
     if (runsOn !== undefined) {
       return this.sendPartial({ jobId: id, attempt, workerId: runsOn }, path, request, reply);
     }
@@ -95,15 +115,17 @@ export class JobFilesController {
 
   @Get('archive.zip')
   @ApiOperation({ summary: 'Fetch all output files as a zip archive' })
+  @ApiQueryOf(filesQuery)
   @ApiHeader(RANGE)
   @ApiResponse({ status: 200, description: 'The archive', ...CONTENT })
   async whole(
     @Param('id') id: string,
+    @Query() query: unknown,
     @CurrentViewer() viewer: Viewer,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { attempt, runsOn } = await this.outputs(id, viewer);
+    const { attempt, runsOn } = await this.outputs(id, viewer, query);
     if (runsOn !== undefined) throw noOutputs();
     const key = attemptKey(id, attempt, 'outputs.zip');
     const found = await this.store.stat(key);
@@ -144,8 +166,9 @@ export class JobFilesController {
     });
   }
 
-  private async outputs(id: string, viewer: Viewer): Promise<OutputsAttempt> {
-    const outputs = await this.source.outputsOf(id, viewer);
+  private async outputs(id: string, viewer: Viewer, query: unknown): Promise<OutputsAttempt> {
+    const { attempt } = parseQuery(filesQuery, query);
+    const outputs = await this.source.outputsOf(id, viewer, attempt);
     if (outputs) return outputs;
     throw noOutputs();
   }
@@ -167,6 +190,7 @@ function noSuchFile(id: string, path: string): Problem {
   );
 }
 
-function hrefOf(id: string, path: string): string {
-  return `/v1/jobs/${id}/files/${path.split('/').map(encodeURIComponent).join('/')}`;
+function hrefOf(id: string, path: string, attempt?: number): string {
+  const query = attempt === undefined ? '' : `?attempt=${attempt}`;
+  return `/v1/jobs/${id}/files/${path.split('/').map(encodeURIComponent).join('/')}${query}`;
 }

@@ -12,8 +12,11 @@ export class JobOutputs extends JobFilesSource {
     super();
   }
 
-  async outputsOf(jobId: string, viewer: Viewer): Promise<OutputsAttempt | undefined> {
+  async outputsOf(jobId: string, viewer: Viewer, asked?: number): Promise<OutputsAttempt | undefined> {
     const { last, attempt, worker_id } = await this.queries.row(jobId, viewer);
+    if (asked !== undefined && asked !== attempt) {
+      return (await this.queries.hasOutputs(jobId, asked)) ? { attempt: asked } : undefined;
+    }
     if (worker_id !== null) return { attempt, runsOn: worker_id };
     return last?.outputs ? { attempt: last.attempt } : undefined;
   }

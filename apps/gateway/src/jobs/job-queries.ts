@@ -83,6 +83,15 @@ export class JobQueries {
     });
   }
 
+  /** Whether an attempt has left output files. */
+  async hasOutputs(id: string, attempt: number): Promise<boolean> {
+    const found = await this.database.one(
+      'SELECT FROM attempts WHERE job_id = $1 AND attempt = $2 AND outputs IS NOT NULL',
+      [id, attempt],
+    );
+    return found !== undefined;
+  }
+
   /** Newest first. @returns a page, and where the next one begins if there is one */
   async list(filter: JobFilter, viewer: Viewer): Promise<{ jobs: JobView[]; next?: string }> {
     const values: unknown[] = [];
