@@ -92,19 +92,24 @@ export class House {
     return { program, url, databaseUrl, client: new BenchClient(url, this.adminKey) };
   }
 
-  /** A worker with that many slots of the queue `default`. @param stateDir of an earlier one; by default a new one */
-  async startWorker(gateway: RunningGateway, slots: number, stateDir = this.newStateDir()): Promise<Program> {
+  /** A worker with that many slots of one queue. */
+  async startWorker(
+    gateway: RunningGateway,
+    slots: number,
+    { queue = 'default', stateDir = this.newStateDir(), flags }: WorkerOptions = {},
+  ): Promise<Program> {
     const [port] = await freePorts(1);
     return this.startProgram(
       WORKER,
       {
         LABHAND_GATEWAY_URL: gateway.url,
         LABHAND_AMQP_URL: this.rabbitmq.url,
-        LABHAND_QUEUES: `default:${slots}`,
+        LABHAND_QUEUES: `${queue}:${slots}`,
         LABHAND_STATE_DIR: stateDir,
         LABHAND_HEALTH_PORT: String(port),
       },
       () => answersOk(`http://127.0.0.1:${port}/health/ready`),
+      flags,
     );
   }
 
@@ -178,6 +183,15 @@ export class House {
       rmSync(folder, { recursive: true, force: true });
     }
   }
+}
+
+export interface WorkerOptions {
+  /** By default `default`. */
+  readonly queue?: string;
+  /** Of an earlier one; by default a new one. */
+  readonly stateDir?: string;
+  /** For Node itself. */
+  readonly flags?: readonly string[];
 }
 
 export interface RunningGateway {

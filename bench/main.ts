@@ -19,11 +19,13 @@ import { recovery } from './recovery.js';
 import { submissions } from './submissions.js';
 import { tableOf } from './table.js';
 import { throughput } from './throughput.js';
+import { worker } from './worker.js';
 
 const PARTS: Readonly<Record<string, Part>> = {
   limits,
   throughput,
   peers,
+  worker,
   latency,
   live,
   submissions,

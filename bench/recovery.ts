@@ -25,7 +25,7 @@ async function restarted(house: House, scale: Scale): Promise<Figure[]> {
     await worker.kill();
     await pause(AWAY_MS);
     const began = performance.now();
-    const starting = house.startWorker(gateway, jobs, stateDir);
+    const starting = house.startWorker(gateway, jobs, { stateDir });
     await until(database, `SELECT count(*)::integer AS count FROM attempts WHERE ending = 'lost'`, jobs);
     const seconds = (performance.now() - began) / 1000;
     await starting;
@@ -58,7 +58,7 @@ const RUNNING = `SELECT count(*)::integer AS count FROM jobs WHERE state = 'runn
 async function busy(house: House, scale: Scale, stateDir?: string) {
   const jobs = times(JOBS, scale);
   const gateway = await house.startGateway({ LABHAND_LEASE: String(LEASE_SECONDS) });
-  const worker = await house.startWorker(gateway, jobs, stateDir);
+  const worker = await house.startWorker(gateway, jobs, { stateDir });
   await Promise.all(Array.from({ length: jobs }, () => gateway.client.submit({ command: ['sleep', '600'] })));
   return { gateway, worker, jobs };
 }
