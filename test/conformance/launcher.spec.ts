@@ -546,9 +546,11 @@ describe.each(kinds)('the %s launcher', (kind) => {
       });
     } else {
       it('that opens too many files', async () => {
-        const order = shell('exec 3< /dev/null; exec 4< /dev/null; echo no', { openFiles: 4 });
-        expect((await launch(order)).exitCode).not.toBe(0);
-        expect(output(order)).toBe('');
+        const order = shell('exec 3< /dev/null; echo one; exec 4< /dev/null; echo two', { openFiles: 4 });
+        const hidden = join(order.directory, 'hidden');
+        mkdirSync(hidden);
+        expect((await launch({ ...order, hidden: [hidden] })).exitCode).not.toBe(0);
+        expect(output(order)).toBe('one\n');
       });
 
       it('that writes too large a file', async () => {
@@ -607,6 +609,30 @@ describe.each(kinds)('the %s launcher', (kind) => {
         expect(readFileSync(join(hidden, 'stderr'), 'utf8')).toContain('told');
         expect(existsSync(join(inside, 'in'))).toBe(true);
         expect(existsSync(join(order.directory, 'out'))).toBe(!confines);
+      });
+
+      it('and lets it read what came into the folders on the way since the last job', async () => {
+        const order = shell('cat ../came 2> /dev/null; cat ../came-too 2> /dev/null; echo read');
+        const [inside, hidden] = ['inside', 'hidden'].map((name) => join(order.directory, name)) as [
+          string,
+          string,
+        ];
+        for (const each of [inside, hidden]) mkdirSync(each);
+        const outputs: string[] = [];
+        for (const name of ['none', 'came', 'came-too']) {
+          writeFileSync(join(order.directory, name), `${name}\n`);
+          const stdout = join(hidden, name);
+          await launch({
+            ...order,
+            directory: inside,
+            stdout,
+            record: undefined,
+            writable: [inside],
+            hidden: [hidden],
+          });
+          outputs.push(readFileSync(stdout, 'utf8'));
+        }
+        expect(outputs).toEqual(['read\n', 'came\nread\n', 'came\ncame-too\nread\n']);
       });
 
       it('to no path that is not there', async () => {

@@ -107,9 +107,10 @@ static bool take_files(const struct order *order, struct result *result)
 static bool restrict_job(const struct order *order, struct result *result)
 {
     bool own_view = order->isolation >= ISOLATION_NAMESPACES;
-    if (!give_files(order, result) || !set_limits(order, result)) return false;
+    if (!give_files(order, result)) return false;
     if (!own_view && !confine(order, result)) return false;
-    if (!become_user(order, result)) return false;
+    /* Not before: to confine takes files and memory of its own. */
+    if (!set_limits(order, result) || !become_user(order, result)) return false;
     if (own_view) return give_up_capabilities(result);
     if (!order->network_off || close_network()) return true;
     set_error(result, "the network", "", "closed", errno);

@@ -34,6 +34,11 @@ enum { WANT_VERSION = 1, PATH_BENEATH = 1 };
 /* From the sixth version on: no abstract socket and no signal to whoever is not of the job. */
 #define SCOPES 3ull
 
+/* Beyond that nothing is prepared. */
+enum { MOST_READABLE = 400, MOST_LISTED = 16 };
+/* Seconds within which a folder may change without a new time stamp, and more. */
+#define STAMP 0.05
+
 struct ruleset {
     uint64_t files, network, scopes;
 };
@@ -43,10 +48,27 @@ struct __attribute__((packed)) rule {
     int32_t fd;
 };
 
+/* What is readable beside hidden paths, open; and the folders that it was read from, as they were then. */
+struct readable {
+    char **hidden; /* real paths, NULL-terminated */
+    int fds[MOST_READABLE];
+    int count;
+    struct {
+        char *path;
+        struct timespec changed;
+    } listed[MOST_LISTED];
+    int folders;
+    bool complete; /* there was room for all of it */
+    bool settled;  /* nothing changed so shortly before that its time stamp could hide another change */
+};
+
+static struct readable prepared;
+
 struct confinement {
     int fd;
     uint64_t handled;
-    char **hidden; /* real paths, NULL-terminated */
+    char **hidden;             /* real paths, NULL-terminated */
+    struct readable *collects; /* instead of granting */
 };
 
 static void grant_fd(const struct confinement *to, int fd, uint64_t rights)
@@ -64,8 +86,28 @@ static void grant(const struct confinement *to, const char *path, uint64_t right
 {
     int fd = open(path, O_PATH | O_CLOEXEC | flags);
     if (fd < 0) return;
-    grant_fd(to, fd, rights);
+    if (to->collects && to->collects->count < MOST_READABLE) {
+        to->collects->fds[to->collects->count++] = fd;
+        return;
+    }
+    if (to->collects) to->collects->complete = false;
+    else grant_fd(to, fd, rights);
     close(fd);
+}
+
+static void note_folder(struct readable *readable, const char *path)
+{
+    struct stat status;
+    struct timespec time;
+    if (readable->folders == MOST_LISTED || stat(path, &status) != 0) {
+        readable->complete = false;
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &time);
+    double age = (double)(time.tv_sec - status.st_mtim.tv_sec) + (double)(time.tv_nsec - status.st_mtim.tv_nsec) / 1e9;
+    if (age < STAMP) readable->settled = false;
+    readable->listed[readable->folders].changed = status.st_mtim;
+    readable->listed[readable->folders++].path = strdup(path);
 }
 
 static bool lies_below(const char *path, const char *folder)
@@ -90,6 +132,7 @@ static void grant_reading_of(const struct confinement *to, const char *folder, c
  */
 static void grant_entries(const struct confinement *to, const char *folder)
 {
+    if (to->collects) note_folder(to->collects, folder);
     DIR *entries = opendir(folder);
     struct dirent *entry;
     while (entries && (entry = readdir(entries)))
@@ -133,6 +176,65 @@ static char **real_paths(char **paths, struct result *result)
     return real;
 }
 
+static bool same_paths(char *const *one, char *const *other)
+{
+    while (*one && *other && strcmp(*one, *other) == 0) one++, other++;
+    return *one == *other;
+}
+
+static bool is_prepared(char **hidden)
+{
+    if (!prepared.complete || prepared.hidden == NULL || !same_paths(prepared.hidden, hidden)) return false;
+    for (int i = 0; i < prepared.folders; i++) {
+        struct stat status;
+        if (prepared.listed[i].path == NULL || stat(prepared.listed[i].path, &status) != 0) return false;
+        struct timespec then = prepared.listed[i].changed, now = status.st_mtim;
+        if (then.tv_sec != now.tv_sec || then.tv_nsec != now.tv_nsec) return false;
+    }
+    return true;
+}
+
+static void free_paths(char **paths)
+{
+    for (char **path = paths; path && *path; path++) free(*path);
+    free(paths);
+}
+
+void forget_prepared(void)
+{
+    for (int i = 0; i < prepared.count; i++) close(prepared.fds[i]);
+    for (int i = 0; i < prepared.folders; i++) free(prepared.listed[i].path);
+    free_paths(prepared.hidden);
+    prepared = (struct readable){ .hidden = NULL };
+}
+
+void prepare_reading(const struct order *order)
+{
+    struct result unused;
+    if (order->hidden[0] == NULL || order->isolation >= ISOLATION_NAMESPACES) return;
+    char **hidden = real_paths(order->hidden, &unused);
+    if (hidden == NULL) return;
+    if (prepared.settled && is_prepared(hidden)) {
+        free_paths(hidden);
+        return;
+    }
+    forget_prepared();
+    prepared.hidden = hidden;
+    prepared.complete = prepared.settled = true;
+    struct confinement collecting = { .hidden = hidden, .collects = &prepared };
+    grant_reading(&collecting, "/");
+}
+
+static void grant_readable(const struct confinement *to)
+{
+    /* Compared again: what the job is kept from must be what its own order says. */
+    if (!is_prepared(to->hidden)) {
+        grant_reading(to, "/");
+        return;
+    }
+    for (int i = 0; i < prepared.count; i++) grant_fd(to, prepared.fds[i], READING);
+}
+
 static uint64_t rights_of(long version)
 {
     uint64_t rights = READING | WRITING;
@@ -143,7 +245,7 @@ static uint64_t rights_of(long version)
 
 static void grant_all(const struct confinement *to, const struct order *order)
 {
-    if (to->handled & READING) grant_reading(to, "/");
+    if (to->handled & READING) grant_readable(to);
     for (char **path = order->writable; *path; path++) grant(to, *path, READING | WRITING, 0);
     /* Devices guard themselves; without /dev/shm there are no semaphores, so no Python pools. */
     grant(to, "/dev", WRITE_FILE | TRUNCATE, 0);

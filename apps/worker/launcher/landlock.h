@@ -5,6 +5,14 @@
 #include "result.h"
 
 /*
+ * In the launcher, ahead of a job: finds out what may be read where paths are hidden, which is the same for one job after
+ * the other, and opening it all costs more than everything else that confines a job.
+ */
+void prepare_reading(const struct order *order);
+/* What is open keeps file systems from being unmounted. */
+void forget_prepared(void);
+
+/*
  * In the job's process: from now on it writes only below what is writable, reads nothing below what is hidden, and sees,
  * traces and signals no process but those of its job. False: isolation was asked for and the kernel cannot; the reason
  * is in the result.

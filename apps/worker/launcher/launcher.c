@@ -8,6 +8,7 @@
  */
 #include "cgroup.h"
 #include "folders.h"
+#include "landlock.h"
 #include "order.h"
 #include "probe.h"
 #include "result.h"
@@ -30,6 +31,8 @@
 #include <unistd.h>
 
 enum { LONGEST_ORDER = 16 << 20, USUAL_BUFFER = 64 << 10 };
+/* Milliseconds without a job after which nothing is kept ready for the next. */
+enum { IDLE = 5000 };
 
 /* A job whose supervisor runs; or, when `lost`, was killed by somebody. */
 struct job {
@@ -80,6 +83,7 @@ static void start_job(const struct order *order)
     if (wants_group(order)) prepare_folders();
     if (job && id && record) {
         begin_result(&job->result);
+        prepare_reading(order);
         pid = fork();
         if (pid == 0) supervise(order, launcher);
     }
@@ -279,7 +283,9 @@ static void serve(int signals)
     while (!stopping || jobs) {
         /* poll leaves out negative descriptors */
         if (stopping) sources[1].fd = -1;
-        if (poll(sources, 2, lost ? 5 : -1) < 0 && errno != EINTR) return;
+        int found = poll(sources, 2, lost ? 5 : jobs ? -1 : IDLE);
+        if (found < 0 && errno != EINTR) return;
+        if (found == 0 && jobs == NULL) forget_prepared();
         if (sources[0].revents) read_signals(signals);
         lost = reap();
         if (sources[1].fd >= 0 && sources[1].revents && !read_input()) stop();
