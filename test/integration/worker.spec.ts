@@ -160,6 +160,7 @@ describe('a worker', () => {
       expect(missing).toMatchObject({
         state: 'failed',
         reason: 'input_error',
+        infrastructure: true,
         message: expect.stringContaining('the gateway answered 404 to /files/none'),
       });
       const outside = await run({ inputs: [{ path: '../x', size: 1, content: 'x' }] });
@@ -167,6 +168,7 @@ describe('a worker', () => {
         reason: 'input_error',
         message: expect.stringContaining("has a '..' part"),
       });
+      expect(outside).not.toHaveProperty('infrastructure');
       expect(existsSync(join(folder, 'work/x'))).toBe(false);
     });
 
