@@ -1,11 +1,11 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { startGuard } from './guard.js';
 
-/** The build; `npm test` builds before it tests. */
-const DIST = resolve(__dirname, '../../dist');
+/** The build, in the checkout that everything is started in; `npm test` builds before it tests. */
+const DIST = resolve('dist');
 
 /** One of the built programs as a process, which may be killed and started again with the same settings. */
 export class Program {
@@ -16,12 +16,12 @@ export class Program {
 
   /**
    * @param name for messages and for the log file
-   * @param main below dist
+   * @param script below dist, and its arguments
    * @param folder of its log
    */
   constructor(
     readonly name: string,
-    private readonly main: string,
+    private readonly script: readonly [main: string, ...args: string[]],
     private readonly folder: string,
     private readonly environment: Readonly<Record<string, string>>,
   ) {
@@ -33,8 +33,9 @@ export class Program {
   }
 
   start(): void {
+    const [main, ...args] = this.script;
     const log = openSync(this.logFile, 'a');
-    const child = spawn(process.execPath, [join(DIST, this.main)], {
+    const child = spawn(process.execPath, [join(DIST, main), ...args], {
       cwd: this.folder,
       env: { PATH: process.env.PATH, ...this.environment },
       stdio: ['ignore', log, log],
@@ -63,6 +64,10 @@ export class Program {
     return child.exitCode;
   }
 
+  get isOver(): boolean {
+    return this.child!.exitCode !== null || this.child!.signalCode !== null;
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.child!.kill(signal);
   }
@@ -73,6 +78,34 @@ export class Program {
 
   private get logFile(): string {
     return join(this.folder, `${this.name}.log`);
+  }
+}
+
+/** The processes that a process started, and those that these started, as they are now. */
+export function descendants(pid: number): number[] {
+  const children = childrenOf(pid);
+  return [...children, ...children.flatMap(descendants)];
+}
+
+/**
+ * The longest file that a process may write or extend from now on, in bytes: a full disk to it, which an ordinary
+ * user can make too. Its children inherit it.
+ */
+export function limitFiles(pid: number, bytes: number | 'unlimited'): void {
+  // As its own user: a root may lack the right. The soft limit alone, so that it can be lifted again.
+  const { uid, gid } = statSync(`/proc/${pid}`);
+  const own = uid === process.getuid!() ? {} : { uid, gid };
+  execFileSync('prlimit', ['--pid', String(pid), `--fsize=${bytes}:`], own);
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`);
+    return threads.flatMap((thread) =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1').split(' ').filter(Boolean).map(Number),
+    );
+  } catch {
+    return [];
   }
 }
 

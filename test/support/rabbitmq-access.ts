@@ -18,6 +18,11 @@ export interface RabbitMq {
   startAgain(): Promise<void>;
   /** After `kill`: `startAgain` finds no data. */
   wipe(): Promise<void>;
+  /** Stops all of it where it stands. */
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
+  /** Whether it takes its disk for full: then it takes no more messages. */
+  diskFull(full: boolean): Promise<void>;
 }
 
 /** What a way of running RabbitMQ is told. */
@@ -27,6 +32,9 @@ export interface RabbitMqAddress {
   readonly user: string;
   readonly password: string;
 }
+
+/** Bytes that have to be free by its settings: more than there are, or as by default. */
+export const freeBytesWanted = (full: boolean) => String(full ? 2 ** 60 : 50_000_000);
 
 const START_TIMEOUT_MS = 90_000;
 

@@ -1,12 +1,14 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { startGuard } from './guard.js';
 import { unpackedRabbitMq } from './rabbitmq-packages.js';
 import {
   adminUrl,
   amqpUrl,
+  freeBytesWanted,
   freePorts,
   newAddress,
   untilReady,
@@ -53,6 +55,13 @@ export async function startDebianRabbitMq(): Promise<RabbitMq> {
     adminUrl: admin,
     stop,
     startAgain: start,
+    freeze: async () => void process.kill(-server.pid!, 'SIGSTOP'),
+    thaw: async () => void process.kill(-server.pid!, 'SIGCONT'),
+    async diskFull(full) {
+      const control = path.join(root, 'usr/lib/rabbitmq/bin/rabbitmqctl');
+      const args = ['-n', environment.RABBITMQ_NODENAME!, 'set_disk_free_limit', freeBytesWanted(full)];
+      await promisify(execFile)(control, args, { env: environment });
+    },
     async kill() {
       process.kill(-server.pid!, 'SIGKILL');
       await gone(server);

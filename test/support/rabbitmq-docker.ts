@@ -3,6 +3,7 @@ import { startGuard } from './guard.js';
 import {
   adminUrl,
   amqpUrl,
+  freeBytesWanted,
   newAddress,
   untilReady,
   type RabbitMq,
@@ -35,6 +36,10 @@ export async function startDockerRabbitMq(): Promise<RabbitMq> {
       await handle().remove({ force: true, v: true });
       wiped = true;
     },
+    freeze: async () => void (await handle().pause()),
+    thaw: async () => void (await handle().unpause()),
+    diskFull: async (full) =>
+      void (await container.exec(['rabbitmqctl', 'set_disk_free_limit', freeBytesWanted(full)])),
     async startAgain() {
       if (wiped) container = await runContainer(address);
       else await handle().start();

@@ -55,5 +55,8 @@ function givenRabbitMq(url: string): RabbitMq {
     kill: refuse,
     startAgain: refuse,
     wipe: refuse,
+    freeze: refuse,
+    thaw: refuse,
+    diskFull: refuse,
   };
 }

@@ -159,6 +159,16 @@ describe('TcpProxy', () => {
     expect(both.far.got).toBe('');
   });
 
+  it('forgets the connections that stand, and carries new ones', async () => {
+    const { near, far } = await pair();
+    proxy.forget();
+    near.says('lost').socket.end();
+    const next = await pair();
+    next.near.says('found');
+    await next.far.hears('found');
+    expect(far).toMatchObject({ got: '', ended: false, error: undefined });
+  });
+
   it('springs a trap once, on the connection that the text passes on, wherever it is cut', async () => {
     const [first, second] = [await pair(), await pair()];
     const sprung = proxy.trap({ direction: 'out', text: 'finished', hold: 'in' });

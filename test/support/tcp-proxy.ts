@@ -77,6 +77,11 @@ export class TcpProxy {
     for (const direction of directions) this.weather[direction].dropping = true;
   }
 
+  /** Loses for ever what comes on the connections that stand; new ones work. So does a firewall that was restarted. */
+  forget(): void {
+    for (const wire of this.wires) for (const direction of BOTH) wire.lanes[direction].deaf = true;
+  }
+
   /** @param delayMs that everything comes later */
   slow({ delayMs = 0, bytesPerSecond = Infinity }: Partial<Weather>, directions = BOTH): void {
     for (const direction of directions) Object.assign(this.weather[direction], { delayMs, bytesPerSecond });
@@ -191,7 +196,8 @@ class Lane {
   corruptNext = false;
   /** By a trap. */
   held = false;
-  private closed = false;
+  /** Nothing that comes goes on. */
+  deaf = false;
   private readonly waiting: Waiting[] = [];
   private kept = 0;
   private timer?: NodeJS.Timeout;
@@ -216,7 +222,7 @@ class Lane {
   }
 
   halfClose(): void {
-    this.closed = true;
+    this.deaf = true;
     this.to.end();
   }
 
@@ -227,10 +233,8 @@ class Lane {
       const text = item.toString('latin1');
       passes = this.see(this.lastSeen + text);
       this.lastSeen = text.slice(-LOOK_BACK);
-      if (this.corruptNext) item = spoiled(item);
-      this.corruptNext = false;
     }
-    if (dropping || this.closed) return;
+    if (dropping || this.deaf) return;
     this.waiting.push({ item, due: Date.now() + delayMs, passes });
     this.kept += item.length;
     this.pump();
@@ -276,7 +280,8 @@ class Lane {
     this.kept -= item.length;
     if (item === 'reset') this.to.resetAndDestroy();
     else if (item === 'end') this.to.end();
-    else if (this.to.writable) this.to.write(item);
+    else if (this.to.writable) this.to.write(this.corruptNext ? spoiled(item) : item);
+    if (typeof item !== 'string') this.corruptNext = false;
     this.freeAt = Date.now() + (item.length * 1000) / this.weather.bytesPerSecond;
   }
 }

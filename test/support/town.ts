@@ -9,6 +9,8 @@ import { Program } from './processes.js';
 import { freePorts, type RabbitMq } from './rabbitmq-access.js';
 import { startOwnRabbitMq } from './rabbitmq.js';
 import { eventually } from './signals.js';
+import { TcpProxy } from './tcp-proxy.js';
+import { allOf, type Wires } from './wires.js';
 
 /** Seconds; short, so that a dead worker's jobs are soon given to another one. */
 export const LEASE = 3;
@@ -17,41 +19,78 @@ export interface TownOptions {
   readonly gateways?: number;
   readonly workers?: number;
   readonly slots?: number;
+  /** What each worker serves, by its number; by default all serve `default`. */
+  readonly queues?: readonly string[];
+  /** Blobs lie in an S3 store, a process of its own. */
+  readonly s3?: boolean;
+  /** Seconds between the heartbeats of AMQP connections: how soon one that is silent counts as lost. */
+  readonly amqpHeartbeat?: number;
   /** More of a gateway's environment. */
   readonly gateway?: Readonly<Record<string, string>>;
   /** More of a worker's environment. */
   readonly worker?: Readonly<Record<string, string>>;
 }
 
-/** Gateways, workers, RabbitMQ and Postgres, each a process of its own that a test may kill. */
-export class Town {
+interface Parts {
+  readonly folder: string;
+  readonly rabbitMq: RabbitMq;
+  readonly database: Pool;
+  readonly store?: Program;
+  readonly gateways: readonly Program[];
+  readonly clients: readonly Client[];
+  readonly workers: readonly Program[];
+  readonly wires: Wires;
+  readonly adminKey: string;
+}
+
+/**
+ * Gateways, workers, RabbitMQ and Postgres, and an S3 store where it is asked for: each a process of its own that a
+ * test may kill, with a proxy on each stretch of network between them. The test itself goes by none.
+ */
+export class Town implements Parts {
+  readonly folder: string;
+  readonly rabbitMq: RabbitMq;
+  readonly database: Pool;
+  readonly store?: Program;
+  readonly gateways: readonly Program[];
+  readonly clients: readonly Client[];
+  readonly workers: readonly Program[];
+  readonly wires: Wires;
+  readonly adminKey: string;
+
   private constructor(
-    readonly folder: string,
-    readonly rabbitMq: RabbitMq,
-    private postgres: EmbeddedPostgres,
-    readonly database: Pool,
-    readonly gateways: readonly Program[],
-    readonly clients: readonly Client[],
-    readonly workers: readonly Program[],
-    readonly adminKey: string,
-  ) {}
+    parts: Parts,
+    private server: EmbeddedPostgres,
+  ) {
+    this.folder = parts.folder;
+    this.rabbitMq = parts.rabbitMq;
+    this.database = parts.database;
+    this.store = parts.store;
+    this.gateways = parts.gateways;
+    this.clients = parts.clients;
+    this.workers = parts.workers;
+    this.wires = parts.wires;
+    this.adminKey = parts.adminKey;
+  }
 
   static async start(options: TownOptions = {}): Promise<Town> {
     const folder = mkdtempSync(join(tmpdir(), 'labhand-town-'));
     // Postgres does not run as root, and has to come in.
     chmodSync(folder, 0o755);
-    const ports = await freePorts((options.gateways ?? 1) + 1);
-    const [rabbitMq, postgres] = await Promise.all([startOwnRabbitMq(), startPostgres(folder, ports[0]!)]);
+    const [databasePort, storePort, ...ports] = await freePorts((options.gateways ?? 1) + 2);
+    const [rabbitMq, server] = await Promise.all([startOwnRabbitMq(), startPostgres(folder, databasePort!)]);
+    const urls = ports.map((port) => `http://127.0.0.1:${port}`);
+    const count = options.workers ?? options.queues?.length ?? 1;
+    const storeUrl = options.s3 ? `http://127.0.0.1:${storePort}` : undefined;
+    const { wires, addresses } = await layWires({ rabbitMq, server, urls, storeUrl, count, options });
     const adminKey = formatApiKey(makeApiKey());
-    const urls = ports.slice(1).map((port) => `http://127.0.0.1:${port}`);
-    const amqp = { LABHAND_AMQP_URL: rabbitMq.url };
-    const gateways = ports.slice(1).map((port, index) => {
+    const gateways = ports.map((port, index) => {
       const environment = {
-        ...amqp,
-        LABHAND_DATABASE_URL: postgres.url,
+        LABHAND_AMQP_URL: addresses.gatewayBroker,
+        LABHAND_DATABASE_URL: addresses.gatewayDatabase,
         LABHAND_HOST: '127.0.0.1',
         LABHAND_PORT: String(port),
-        LABHAND_BLOBS: `file:${join(folder, 'blobs')}`,
+        ...blobSettings(folder, addresses.gatewayBlobs),
         LABHAND_LEASE: String(LEASE),
         LABHAND_HEARTBEAT: '0.5',
         LABHAND_RECONCILE: '0.5',
@@ -61,31 +100,49 @@ export class Town {
         LABHAND_CALLBACKS_ALLOW: '127.0.0.0/8',
         ...options.gateway,
       };
-      return new Program(`gateway-${index}`, 'apps/gateway/src/main.js', folder, environment);
+      return new Program(`gateway-${index}`, ['apps/gateway/src/main.js'], folder, environment);
     });
-    const workers = Array.from({ length: options.workers ?? 1 }, (_, index) => {
+    const workers = Array.from({ length: count }, (_, index) => {
       const environment = {
-        ...amqp,
-        LABHAND_GATEWAY_URL: urls[index % urls.length]!,
-        LABHAND_QUEUES: `default:${options.slots ?? 4}`,
+        LABHAND_AMQP_URL: addresses.workerBroker[index]!,
+        LABHAND_GATEWAY_URL: addresses.workerGateway[index]!,
+        LABHAND_QUEUES: options.queues?.[index] ?? `default:${options.slots ?? 4}`,
         LABHAND_STATE_DIR: join(folder, `worker-${index}`),
         LABHAND_DRAIN_TIMEOUT: '10',
         ...options.worker,
       };
-      return new Program(`worker-${index}`, 'apps/worker/src/main.js', folder, environment);
+      return new Program(`worker-${index}`, ['apps/worker/src/main.js'], folder, environment);
     });
-    const database = new Pool({ connectionString: postgres.url, max: 2 });
+    const store = options.s3
+      ? new Program(
+          'store',
+          ['test/support/s3-program.js', String(storePort), join(folder, 's3')],
+          folder,
+          {},
+        )
+      : undefined;
+    const database = new Pool({ connectionString: server.url, max: 2 });
     // Postgres is killed under it.
     database.on('error', () => undefined);
     const clients = urls.map((url) => new Client(url, adminKey));
-    const town = new Town(folder, rabbitMq, postgres, database, gateways, clients, workers, adminKey);
-    for (const program of [...gateways, ...workers]) program.start();
+    const parts = { folder, rabbitMq, database, store, gateways, clients, workers, wires, adminKey };
+    const town = new Town(parts, server);
+    for (const program of town.programs) program.start();
     await town.ready();
     return town;
   }
 
   get client(): Client {
     return this.clients[0]!;
+  }
+
+  /** Of ours; and the store. */
+  get programs(): readonly Program[] {
+    return [...(this.store ? [this.store] : []), ...this.gateways, ...this.workers];
+  }
+
+  get postgresPid(): number {
+    return this.server.pid;
   }
 
   /** Resolves when every gateway is ready and the workers have registered. */
@@ -106,9 +163,9 @@ export class Town {
 
   /** Starts it again on the same data and port. */
   async restartPostgres(whileGone: () => Promise<void> = async () => undefined): Promise<void> {
-    await this.postgres.kill();
+    await this.server.kill();
     await whileGone();
-    this.postgres = await startPostgres(this.folder, this.postgres.port);
+    this.server = await startPostgres(this.folder, this.server.port);
   }
 
   async restartRabbitMq({ wiped = false } = {}, whileGone = async () => undefined as void): Promise<void> {
@@ -122,10 +179,19 @@ export class Town {
     return (await this.database.query<T>(text, values)).rows;
   }
 
+  /** Where there is no S3 store. */
+  get blobs(): string {
+    return join(this.folder, 'blobs');
+  }
+
+  stateOf(worker: number): string {
+    return join(this.folder, `worker-${worker}`);
+  }
+
   /** What lies in the workers' folders of attempts that are over: nothing. */
   leftovers(): string[] {
     return this.workers.flatMap((_worker, index) => {
-      const state = join(this.folder, `worker-${index}`);
+      const state = this.stateOf(index);
       const spool = readdirSync(join(state, 'attempts')).map((name) => `spool ${name}`);
       const work = filesBelow(join(state, 'work')).map((name) => `workspace ${name}`);
       return [...spool, ...work];
@@ -134,18 +200,18 @@ export class Town {
 
   /** Files that are being taken in by a gateway. */
   unfinishedBlobs(): string[] {
-    const folder = join(this.folder, 'blobs/.unfinished');
+    const folder = join(this.blobs, '.unfinished');
     return existsSync(folder) ? readdirSync(folder) : [];
   }
 
   /** What went wrong with the programs themselves. */
   faults(): string[] {
-    return [...this.gateways, ...this.workers].flatMap(({ fault }) => fault ?? []);
+    return this.programs.flatMap(({ fault }) => fault ?? []);
   }
 
   /** The last words of every program, for a message of failure. */
   lastWords(lines = 15): string {
-    return [...this.gateways, ...this.workers]
+    return this.programs
       .map(({ name, log }) => `--- ${name}\n${log.trim().split('\n').slice(-lines).join('\n')}`)
       .join('\n');
   }
@@ -154,8 +220,10 @@ export class Town {
   async end(): Promise<(number | null)[]> {
     const codes = await Promise.all(this.workers.map((worker) => worker.end('SIGTERM')));
     codes.push(...(await Promise.all(this.gateways.map((gateway) => gateway.end('SIGTERM')))));
+    await this.store?.end('SIGTERM');
     await this.database.end();
-    await Promise.all([this.postgres.stop(), this.rabbitMq.stop()]);
+    await Promise.all([this.server.stop(), this.rabbitMq.stop()]);
+    await Promise.all(allOf(this.wires).map((wire) => wire.close()));
     if (!process.env.LABHAND_KEEP_TOWN) rmSync(this.folder, { recursive: true, force: true });
     return codes;
   }
@@ -166,8 +234,62 @@ export class Town {
   }
 }
 
+interface Ends {
+  readonly rabbitMq: RabbitMq;
+  readonly server: EmbeddedPostgres;
+  readonly urls: readonly string[];
+  readonly storeUrl: string | undefined;
+  readonly count: number;
+  readonly options: TownOptions;
+}
+
+/** The wires, and where each begins. */
+async function layWires({ rabbitMq, server, urls, storeUrl, count, options }: Ends) {
+  const lay = async (target: string) => {
+    const wire = new TcpProxy(target);
+    return { wire, address: await wire.listen() };
+  };
+  const layMany = async (target: (index: number) => string) => {
+    const laid = await Promise.all(Array.from({ length: count }, (_, index) => lay(target(index))));
+    return { wires: laid.map(({ wire }) => wire), addresses: laid.map(({ address }) => address) };
+  };
+  const broker = new URL(rabbitMq.url);
+  if (options.amqpHeartbeat) broker.searchParams.set('heartbeat', String(options.amqpHeartbeat));
+  const workerBroker = await layMany(() => broker.href);
+  const workerGateway = await layMany((index) => urls[index % urls.length]!);
+  const gatewayBroker = await lay(broker.href);
+  const gatewayDatabase = await lay(server.url);
+  const gatewayBlobs = storeUrl === undefined ? undefined : await lay(storeUrl);
+  return {
+    wires: {
+      workerBroker: workerBroker.wires,
+      workerGateway: workerGateway.wires,
+      gatewayBroker: gatewayBroker.wire,
+      gatewayDatabase: gatewayDatabase.wire,
+      gatewayBlobs: gatewayBlobs?.wire,
+    },
+    addresses: {
+      workerBroker: workerBroker.addresses,
+      workerGateway: workerGateway.addresses,
+      gatewayBroker: gatewayBroker.address,
+      gatewayDatabase: gatewayDatabase.address,
+      gatewayBlobs: gatewayBlobs?.address,
+    },
+  };
+}
+
+function blobSettings(folder: string, s3: string | undefined): Record<string, string> {
+  if (s3 === undefined) return { LABHAND_BLOBS: `file:${join(folder, 'blobs')}` };
+  return {
+    LABHAND_BLOBS: 's3://blobs',
+    LABHAND_S3_ENDPOINT: s3,
+    LABHAND_S3_ACCESS_KEY_ID: 'S3RVER',
+    LABHAND_S3_SECRET_ACCESS_KEY: 'S3RVER',
+  };
+}
+
 function startPostgres(folder: string, port: number): Promise<EmbeddedPostgres> {
-  const modules = resolve(__dirname, '../../node_modules');
+  const modules = resolve('node_modules');
   return startEmbeddedPostgres({ directory: join(folder, 'postgres'), modules, port });
 }
 
