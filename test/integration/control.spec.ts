@@ -238,6 +238,16 @@ describe('verbs', () => {
       expect([answer.status, answer.body.code]).toEqual([503, 'unavailable']);
     });
 
+    it('a job that was given to a worker in the moment of its death is queued when it is back', async () => {
+      const state = async () => (await view(job.jobId)).state;
+      await register(workerId, [job], '2030-01-01T00:00:00Z');
+      expect(await state()).toBe('running');
+      await register(workerId, [], '2030-01-01T00:00:00Z');
+      expect(await state()).toBe('running');
+      await register(workerId, [], '2030-01-01T00:00:01Z');
+      expect(await state()).toBe('queued');
+    });
+
     it('a drain is said again until the heartbeat says that it has begun', async () => {
       await house.client.post(`/v1/workers/${workerId}/drain`);
       await beat(false, 'drain');
@@ -249,14 +259,19 @@ describe('verbs', () => {
   });
 });
 
-async function register(workerId = 'w'): Promise<void> {
+async function register(
+  workerId = 'w',
+  attempts: { jobId: string; attempt: number }[] = [],
+  startedAt = '2026-01-01T00:00:00Z',
+): Promise<void> {
   await house.gateway.app.get(ChannelClient).ask(
     'register',
     {
       workerId,
       host: 'here',
       version: '1',
-      startedAt: new Date().toISOString(),
+      startedAt,
+      attempts,
       queues: { default: { slots: 1 } },
       capabilities: {},
     },

@@ -1,5 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import { ChannelServer } from '#shared/channel/channel-server.js';
 import { Attempts } from './attempts.js';
 import { Recovery } from './recovery.js';
@@ -30,7 +30,10 @@ export class Drain {
     private readonly server: ChannelServer,
     private readonly attempts: Attempts,
     private readonly recovery: Recovery,
-  ) {}
+  ) {
+    // Every claim listens.
+    setMaxListeners(0, this.patience.signal);
+  }
 
   /** No new attempt is begun. */
   get draining(): boolean {

@@ -61,6 +61,7 @@ export class Registration implements OnApplicationShutdown {
       version: VERSION,
       image,
       startedAt: this.startedAt,
+      attempts: this.tools.attempts.all().map(({ jobId, attempt }) => ({ jobId, attempt })),
       queues: Object.fromEntries(
         Object.entries(queues).map(([name, slots]) => [name, { slots, settings: queueSettings[name] }]),
       ),

@@ -51,8 +51,10 @@ export class DispatchController {
   }
 
   @MessagePattern<string>('register')
-  register(@Payload() worker: Register): Promise<RegisterReply> {
-    return this.workers.register(worker);
+  async register(@Payload() worker: Register): Promise<RegisterReply> {
+    const { reply, anewAt } = await this.workers.register(worker);
+    if (anewAt) await this.leases.startedAnew(worker, anewAt);
+    return reply;
   }
 
   @EventPattern<string>('heartbeat')

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { BROKER, type Broker } from '#shared/channel/broker.js';
 import { ChannelClient } from '#shared/channel/channel-client.js';
-import type { Heartbeat, Paused } from '#shared/messages/messages.js';
+import type { Heartbeat, Paused, Register } from '#shared/messages/messages.js';
 import type { Subscription } from 'rxjs';
 import { Database } from '../database/database.js';
 import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
@@ -78,6 +78,15 @@ export class Leases {
     ]);
     const paused = new Set(attempts.filter((held) => held.paused).map(({ jobId }) => jobId));
     for (const row of rows) await this.mend(row, paused.has(row.jobId), workerId);
+  }
+
+  /**
+   * What the worker does not know of died with its last run, perhaps on its way to it: nobody waits for those leases.
+   * @param at when it was registered
+   */
+  async startedAnew({ workerId, attempts = [] }: Register, at: Date): Promise<void> {
+    const jobIds = attempts.map(({ jobId }) => jobId);
+    await this.aftermath.of(await this.lifecycle.loseAllBut(workerId, jobIds, at));
   }
 
   /** The worker has stopped an attempt's tree, or let it go on. */

@@ -149,6 +149,12 @@ const leasesBefore = (pause: string, which = 'true') =>
 const RECLAIM = giveBack((pause) => leasesBefore(pause), 'lost');
 const RECLAIM_CANCELED = giveBack((pause) => leasesBefore(pause, 'cancel_requested_at IS NOT NULL'), 'lost');
 const LOSE = giveBack(oneAttempt, 'lost');
+const LOSE_ALL_BUT = giveBack(
+  (pause) => `
+  SELECT j.id, j.attempt, ${pause} AS pause FROM jobs j
+  WHERE j.worker_id = $2 AND j.lease_expires_at IS NOT NULL AND j.id <> ALL ($3) AND j.started_at < $4`,
+  'lost',
+);
 const HAND_BACK = giveBack(oneAttempt, 'handed_back');
 
 const EXPIRE = move(`
@@ -290,6 +296,20 @@ export class JobLifecycle {
         ? [HAND_BACK, 'Its worker was shut down and handed it back.']
         : [LOSE, 'Its worker ended while it ran.'];
     return this.database.one<MovedJob>(statement, [message, jobId, attempt, workerId]);
+  }
+
+  /**
+   * What a worker had before it was started anew.
+   * @param jobIds of which it has still to report
+   * @param before it was given nothing by this run until then, by the database's clock
+   */
+  loseAllBut(workerId: string, jobIds: readonly string[], before: Date): Promise<MovedJob[]> {
+    return this.database.query<MovedJob>(LOSE_ALL_BUT, [
+      'Its worker ended while it ran.',
+      workerId,
+      jobIds,
+      before,
+    ]);
   }
 
   /**

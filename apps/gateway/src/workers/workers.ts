@@ -43,7 +43,8 @@ export class Workers {
     @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
   ) {}
 
-  async register(worker: Register): Promise<RegisterReply> {
+  /** @returns the answer, and when it was registered if that is the first time of this run of it */
+  async register(worker: Register): Promise<{ reply: RegisterReply; anewAt: Date | undefined }> {
     for (const [name, { settings }] of Object.entries(worker.queues)) {
       await this.queues.register(name, settings);
       await this.tickets.open(name);
@@ -51,15 +52,17 @@ export class Workers {
     const slots = Object.fromEntries(
       Object.entries(worker.queues).map(([name, queue]) => [name, { slots: queue.slots }]),
     );
-    await this.database.query(
-      `INSERT INTO workers (id, host, version, queues, capabilities, started_at, image, enforces)
+    const row = await this.database.one<{ registered_at: Date; anew: boolean }>(
+      `WITH before AS (SELECT started_at FROM workers WHERE id = $1)
+       INSERT INTO workers (id, host, version, queues, capabilities, started_at, image, enforces)
        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
        ON CONFLICT (id) DO UPDATE SET host = excluded.host, version = excluded.version, queues = excluded.queues,
          capabilities = excluded.capabilities, started_at = excluded.started_at, image = excluded.image,
          enforces = excluded.enforces,
          draining = workers.draining AND workers.started_at = excluded.started_at,
          drain_requested = workers.drain_requested AND workers.started_at = excluded.started_at,
-         registered_at = now(), heard_at = now()`,
+         registered_at = now(), heard_at = now()
+       RETURNING registered_at, started_at IS DISTINCT FROM (SELECT started_at FROM before) AS anew`,
       [
         worker.workerId,
         worker.host,
@@ -72,7 +75,8 @@ export class Workers {
       ],
     );
     this.logger.log(`worker ${worker.workerId} serves ${Object.keys(worker.queues).join(', ')}`);
-    return { heartbeatSeconds: this.config.heartbeat, leaseSeconds: this.config.lease };
+    const reply = { heartbeatSeconds: this.config.heartbeat, leaseSeconds: this.config.lease };
+    return { reply, anewAt: row!.anew ? row!.registered_at : undefined };
   }
 
   /** Notes its heartbeat; an order to drain that it did not hear is said again. */

@@ -143,6 +143,10 @@ export const register = z.object({
   version: z.string(),
   image: z.string().max(500).optional().describe('What it runs in, kept with each of its attempts'),
   startedAt: z.iso.datetime(),
+  attempts: z
+    .array(z.object(attemptRef))
+    .optional()
+    .describe('What it has still to report; all else that it had died with its last run'),
   queues: z
     .record(queueName, z.object({ slots: z.int().min(1), settings: queueSettings.optional() }))
     .describe('What it serves; a queue that does not exist yet is made'),
