@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { execFile, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -16,6 +17,7 @@ interface Job {
 describe('the standalone', () => {
   let folder: string;
   let standalone: StandaloneProcess;
+  const signs: string[] = [];
 
   beforeAll(() => {
     const build = spawnSync(process.execPath, ['scripts/setup.mjs'], { encoding: 'utf8' });
@@ -28,12 +30,18 @@ describe('the standalone', () => {
   });
   afterEach(async () => {
     await standalone.end('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
+    for (const left of [folder, ...signs.splice(0)]) rmSync(left, { recursive: true, force: true });
   });
 
   const start = async (env = {}) => (standalone = await StandaloneProcess.start(folder, env));
   const submit = (command: string[], headers = {}) => standalone.post<Job>('/v1/jobs', { command }, headers);
   const job = (id: string) => standalone.get<Job>(`/v1/jobs/${id}?wait=30`);
+  /** In memory that all share: besides its workspace that is where a job may write. */
+  const newSign = () => {
+    const file = path.join(existsSync('/dev/shm') ? '/dev/shm' : os.tmpdir(), `labhand-${randomUUID()}`);
+    signs.push(file, `${file}.up`);
+    return file;
+  };
   /** Its command tells that it runs by one file, and ends when it is told to by another. */
   const submitPatient = async (file: string) => {
     const script = `touch ${file}.up; until test -e ${file}; do sleep 0.02; done; echo told`;
@@ -77,7 +85,7 @@ describe('the standalone', () => {
 
   it('runs a job again that was under way when it was killed', async () => {
     const first = await start();
-    const told = path.join(folder, 'told');
+    const told = newSign();
     const submitted = await submitPatient(told);
     await first.end('SIGKILL');
     writeFileSync(told, '');
@@ -87,7 +95,7 @@ describe('the standalone', () => {
 
   it('lets jobs end when it is told to stop, and stops all that it started', async () => {
     const first = await start();
-    const told = path.join(folder, 'told');
+    const told = newSign();
     const submitted = await submitPatient(told);
     const { postgresPid } = first;
     first.child.kill('SIGINT');
@@ -101,7 +109,7 @@ describe('the standalone', () => {
 
   it('hands jobs back when it is told to stop twice', async () => {
     const first = await start();
-    const told = path.join(folder, 'told');
+    const told = newSign();
     const submitted = await submitPatient(told);
     first.child.kill('SIGINT');
     await first.says('Stopping.');
