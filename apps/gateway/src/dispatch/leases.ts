@@ -129,9 +129,9 @@ export class Leases {
   private async takeBack(heard: number): Promise<void> {
     const { lease } = this.config;
     const gone = Math.min(goneAfter(this.config), lease);
-    if (heard < Math.max(gone, COMING_BACK)) return;
+    // In every round: time in which the database was away does not count either.
     const asOf = await this.databaseTime();
-    if (!asOf) return;
+    if (!asOf || heard < Math.max(gone, COMING_BACK)) return;
     // A canceled job need not wait for its lease: should its worker come back, it finds that the job is over.
     const moved = await this.lifecycle.reclaimCanceled(new Date(asOf.getTime() + (lease - gone) * 1000));
     if (heard >= Math.max(lease, COMING_BACK)) moved.push(...(await this.lifecycle.reclaim(asOf)));
