@@ -419,20 +419,24 @@ const claimJob = `
 CREATE FUNCTION claim_job(in_queue text, in_claim uuid, in_worker text, in_lease interval)
 RETURNS TABLE (job jobs, event_id bigint) LANGUAGE plpgsql AS $$
 DECLARE
-  known record;
+  asked_before uuid;
+  is_mixed boolean;
+  lacks integer;
+  worker_host text;
+  worker_image text;
   lane_owner text;
-  sets integer[] := '{0}';
+  sets integer[];
   picked jobs%ROWTYPE;
 BEGIN
   -- what was claimed with this id before, looked for among the attempts: among the jobs of a worker lie all that it
   -- had since the last vacuum; and what is registered of queue and worker. A stranger takes what requires nothing
-  SELECT (SELECT a.job_id FROM attempts a WHERE a.claim_id = in_claim) AS asked_before,
-         q.mixed, ~coalesce(w.enforces, 0) AS lacks, w.host, w.image
-  INTO known FROM queues q LEFT JOIN workers w ON w.id = in_worker WHERE q.name = in_queue;
-  IF known.asked_before IS NOT NULL THEN
+  SELECT (SELECT a.job_id FROM attempts a WHERE a.claim_id = in_claim), q.mixed, ~coalesce(w.enforces, 0), w.host, w.image
+  INTO asked_before, is_mixed, lacks, worker_host, worker_image
+  FROM queues q LEFT JOIN workers w ON w.id = in_worker WHERE q.name = in_queue;
+  IF asked_before IS NOT NULL THEN
     -- the first answer was lost, and no heartbeat renews the lease before one arrives
     UPDATE jobs SET lease_expires_at = now() + in_lease
-    WHERE id = known.asked_before AND claim_id = in_claim AND worker_id = in_worker AND lease_expires_at IS NOT NULL
+    WHERE id = asked_before AND claim_id = in_claim AND worker_id = in_worker AND lease_expires_at IS NOT NULL
     RETURNING * INTO picked;
     -- else a late copy of a claim whose attempt is over: its worker no longer listens
     IF FOUND THEN RETURN QUERY SELECT picked, NULL::bigint; END IF;
@@ -440,7 +444,7 @@ BEGIN
   END IF;
 
   FOR round IN 1..100 LOOP
-    IF known.mixed THEN
+    IF is_mixed THEN
       WITH RECURSIVE firsts AS (
         (SELECT l.requires, l.owner, l.best_priority, l.turn FROM lanes l
          WHERE l.queue = in_queue AND l.waiting > 0 AND (l.cap IS NULL OR l.taken < l.cap)
@@ -451,12 +455,12 @@ BEGIN
           WHERE l.queue = in_queue AND l.requires > f.requires AND l.waiting > 0 AND (l.cap IS NULL OR l.taken < l.cap)
           ORDER BY l.requires, l.best_priority DESC, l.turn LIMIT 1) AS following
       )
-      SELECT f.owner INTO lane_owner FROM firsts f WHERE f.requires & known.lacks = 0
+      SELECT f.owner INTO lane_owner FROM firsts f WHERE f.requires & lacks = 0
       ORDER BY f.best_priority DESC, f.turn LIMIT 1;
       IF NOT FOUND THEN RETURN; END IF;
       PERFORM lock_owner(in_queue, lane_owner);
       SELECT array_agg(l.requires) INTO sets FROM lanes l
-      WHERE l.queue = in_queue AND l.owner = lane_owner AND l.requires & known.lacks = 0
+      WHERE l.queue = in_queue AND l.owner = lane_owner AND l.requires & lacks = 0
         AND l.waiting > 0 AND (l.cap IS NULL OR l.taken < l.cap)
       GROUP BY l.best_priority ORDER BY l.best_priority DESC LIMIT 1;
       -- what we waited for has changed under us; others may still have work
@@ -473,9 +477,9 @@ BEGIN
       END IF;
     END IF;
 
-    IF cardinality(sets) = 1 THEN
+    IF sets IS NULL THEN
       SELECT j.* INTO picked FROM jobs j
-      WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = sets[1] AND j.ready
+      WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = 0 AND j.ready
       ORDER BY j.priority DESC, j.id LIMIT 1 FOR UPDATE SKIP LOCKED;
     ELSE
       SELECT j.* INTO picked FROM jobs j WHERE j.ready AND j.id = (
@@ -493,7 +497,7 @@ BEGIN
     WHERE id = picked.id AND state = 'queued' AND attempt = picked.attempt
     RETURNING * INTO picked;
     INSERT INTO attempts (job_id, attempt, worker_id, host, image, claim_id, started_at)
-    VALUES (picked.id, picked.attempt, in_worker, known.host, known.image, in_claim, picked.started_at);
+    VALUES (picked.id, picked.attempt, in_worker, worker_host, worker_image, in_claim, picked.started_at);
     RETURN QUERY SELECT picked, record_event(picked);
     RETURN;
   END LOOP;
