@@ -50,6 +50,10 @@ async function main(): Promise<number> {
   await town.ready();
   await Promise.race([submitting, pause(180_000, undefined, { ref: false })]);
   clearInterval(talk);
+  const [open] = await town.rows<{ jobs: number }>(
+    'SELECT count(*)::integer AS jobs FROM jobs WHERE finished_at IS NULL',
+  );
+  say(`${jobs.accepted.length} jobs in all, ${open!.jobs} of them not over yet`);
 
   const books = await balance(town, journal, receiver, jobs.accepted);
   await receiver.close();

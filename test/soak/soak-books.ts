@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { DirectoryBlobStore } from '#gateway/files/directory-blob-store.js';
+import { OrphanFiles } from '#gateway/files/orphan-files.js';
 import type { JobView } from '#gateway/jobs/job-view.js';
 import type { CallbackReceiver } from '../support/callback-receiver.js';
 import type { Journal } from '../support/journal.js';
@@ -74,7 +76,7 @@ export async function balance(
       jobProcesses(town.folder).map((pid) => `process ${pid}`),
     ),
     book('no workspace and no spooled file is left', town.workers.length, town.leftovers()),
-    book('no blob is there without its job', jobs.size, strayBlobs(town, jobs)),
+    book('no blob is there without its job, once it is swept', jobs.size, await strayBlobs(town, jobs)),
     book('no program ended by itself', town.programs.length, town.faults()),
   ];
 }
@@ -133,12 +135,13 @@ async function outputs(town: Town, accepted: readonly Accepted[]): Promise<Book>
   return { book: 'every output file is whole', checked: withFiles.length, faults };
 }
 
-/** What a killed gateway had not finished lies in .unfinished, or names no job: both are swept after a day. */
-function strayBlobs(town: Town, jobs: ReadonlyMap<string, unknown>): string[] {
-  return filesBelow(town.blobs)
-    .filter((file) => !file.includes('/.unfinished/'))
-    .filter((file) => {
-      const id = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(file)?.[0];
-      return id === undefined || !jobs.has(id);
-    });
+/** A killed gateway leaves what it was taking in, which is swept after a day: tomorrow's sweep is made today. */
+async function strayBlobs(town: Town, jobs: ReadonlyMap<string, unknown>): Promise<string[]> {
+  const tomorrow = new Date(Date.now() + 25 * 3600_000);
+  const known = async (ids: string[]) => new Set(ids.filter((id) => jobs.has(id)));
+  await new OrphanFiles(new DirectoryBlobStore(town.blobs)).sweep(known, tomorrow);
+  return filesBelow(town.blobs).filter((file) => {
+    const id = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(file)?.[0];
+    return id === undefined || !jobs.has(id);
+  });
 }

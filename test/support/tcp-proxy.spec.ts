@@ -137,12 +137,15 @@ describe('TcpProxy', () => {
     await both.far.hears(`${'x'.repeat(5_000)}y`);
   });
 
-  it('spoils one byte', async () => {
+  it('spoils one byte of what it holds', async () => {
     const { near, far } = await pair();
     near.says('...');
     await far.hears('...');
-    proxy.corrupt('out');
+    proxy.hold(['out']);
     near.says('abc');
+    await proof({ near, far }, 'in');
+    proxy.corrupt('out');
+    proxy.release();
     await far.hears(`...a${String.fromCharCode('b'.charCodeAt(0) ^ 0xff)}c`);
     near.says('abc');
     await eventually(() => far.got.endsWith('abc'), true);

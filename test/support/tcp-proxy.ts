@@ -87,9 +87,9 @@ export class TcpProxy {
     for (const direction of directions) Object.assign(this.weather[direction], { delayMs, bytesPerSecond });
   }
 
-  /** Spoils one byte of what passes next in this direction on each connection that stands. */
+  /** Spoils one byte of what is held in this direction, when it passes. */
   corrupt(direction: Direction): void {
-    for (const wire of this.wires) wire.lanes[direction].corruptNext = true;
+    for (const wire of this.wires) wire.lanes[direction].corrupt();
   }
 
   /** Tells the receivers of one direction that nothing more comes; the other direction goes on. */
@@ -193,13 +193,13 @@ const TICKS = 20;
 
 /** One direction of a connection. */
 class Lane {
-  corruptNext = false;
   /** By a trap. */
   held = false;
   /** Nothing that comes goes on. */
   deaf = false;
   private readonly waiting: Waiting[] = [];
   private kept = 0;
+  private corruptNext = false;
   private timer?: NodeJS.Timeout;
   private freeAt = 0;
   private lastSeen = '';
@@ -214,6 +214,10 @@ class Lane {
     from.on('end', () => this.take('end'));
     from.on('error', () => this.take('reset'));
     to.on('drain', () => this.pump());
+  }
+
+  corrupt(): void {
+    this.corruptNext = this.waiting.length > 0;
   }
 
   release(): void {
