@@ -293,9 +293,15 @@ function startPostgres(folder: string, port: number): Promise<EmbeddedPostgres> 
   return startEmbeddedPostgres({ directory: join(folder, 'postgres'), modules, port });
 }
 
-/** Files, however deep; folders that are empty do not count. */
+/** Files, however deep; folders that are empty do not count. Some may be removed while we look. */
 export function filesBelow(directory: string): string[] {
-  return readdirSync(directory, { withFileTypes: true, recursive: true })
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) => join(entry.parentPath, entry.name));
+  for (;;) {
+    try {
+      return readdirSync(directory, { withFileTypes: true, recursive: true })
+        .filter((entry) => !entry.isDirectory())
+        .map((entry) => join(entry.parentPath, entry.name));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || !existsSync(directory)) throw error;
+    }
+  }
 }
