@@ -4,6 +4,9 @@ import { Jobs1700000000001 } from './migrations/0001-jobs.js';
 /** Connections that one gateway opens at most. */
 const POOL_SIZE = 16;
 
+/** Milliseconds; all of them together take less for a million jobs. */
+const STATEMENT_MS = 25_000;
+
 /**
  * @param url postgres://user:password@host:port/database
  */
@@ -18,6 +21,13 @@ export function createDataSource(url: string): DataSource {
     synchronize: false,
     poolSize: POOL_SIZE,
     applicationName: 'labhand-gateway',
-    extra: { keepAlive: true, connectionTimeoutMillis: 10_000 },
+    extra: {
+      keepAlive: true,
+      connectionTimeoutMillis: 10_000,
+      // A network that forgets a connection says nothing: whoever waits for an answer would wait for ever. The server
+      // gives up first, so that nothing is done behind our back.
+      statement_timeout: STATEMENT_MS,
+      query_timeout: STATEMENT_MS + 5_000,
+    },
   });
 }
