@@ -435,6 +435,16 @@ describe('a worker', () => {
       expect(gateway.said.lost).toMatchObject([{ cause: 'drain' }]);
     });
 
+    it('hands back what is killed while the broker still has to be told to send no more', async () => {
+      await started({ drainTimeout: 10_000 });
+      const job = await gateway.give(sh('echo started; sleep 1000'));
+      await gateway.printed(job, 'started');
+      worker.hurry();
+      await worker.close();
+      expect(gateway.said.lost).toMatchObject([{ cause: 'drain' }]);
+      expect(gateway.said.finished).toEqual([]);
+    });
+
     it('stops while it still waits for the gateway', async () => {
       const alone = new FakeGateway();
       await gateway.close();

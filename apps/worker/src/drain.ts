@@ -69,7 +69,11 @@ export class Drain {
   /** Cuts the waiting short: what runs is killed and handed back now. */
   hurry(): void {
     this.patience.abort(new Error('the worker is told to stop at once'));
-    for (const attempt of this.attempts.all()) attempt.kill();
+    for (const attempt of this.attempts.all()) {
+      // First: a tree that is killed while the broker still stops to send tickets must not count as the job's end.
+      attempt.end('drain');
+      attempt.kill();
+    }
   }
 
   /**
