@@ -240,13 +240,12 @@ export const BLOB_FAULTS = [
     'at its finish': ['is recorded, for its files are stored', ONCE],
   }),
   fault('blob store', 'comes back empty', 'SIGKILL, its data removed, a start', {
-    'before its claim': ['fails, for its input is gone, and says so', failed('input_error')],
+    'before its claim': [
+      'fails when its allowance is used up, here a hundred, for its input is gone, and says so',
+      { ...failed('input_error'), attempts: [101] },
+    ],
     'while it runs': ['is uploaded, in its one attempt', ONCE],
     'at its upload': ['is uploaded from the disk again, and does not run again', ONCE],
-  }),
-  fault('blob store', 'has a full disk', 'RLIMIT_FSIZE of the store, lifted after refused uploads', {
-    'while it runs': ['is uploaded when there is room, and does not run again', ONCE],
-    'at its upload': ['is uploaded when there is room, and does not run again', ONCE],
   }),
 ] as const;
 

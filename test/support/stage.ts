@@ -53,10 +53,18 @@ export class Stage {
     private readonly holds: Holds,
   ) {}
 
-  /** Those who wait on the database come last: a claim that hangs there lets others wait behind it. */
+  /**
+   * Who shares a wire with others comes alone: to the store first, lest the trap takes another upload for its own; to
+   * the database last, for a claim that hangs there lets others wait behind it.
+   */
   async reach(moments: readonly Moment[]): Promise<void> {
-    const last: readonly Moment[] = this.holds.request === 'commit' ? ['at its record', 'at its claim'] : [];
-    await Promise.all(moments.filter((moment) => !last.includes(moment)).map((moment) => this.bring(moment)));
+    const first: Moment[] = this.holds.upload === 'store' ? ['at its upload'] : [];
+    const last: Moment[] = this.holds.request === 'commit' ? ['at its record', 'at its claim'] : [];
+    const alone = [...first, ...last];
+    for (const moment of first) if (moments.includes(moment)) await this.bring(moment);
+    await Promise.all(
+      moments.filter((moment) => !alone.includes(moment)).map((moment) => this.bring(moment)),
+    );
     for (const moment of last) if (moments.includes(moment)) await this.bring(moment);
   }
 
@@ -134,7 +142,7 @@ export class Stage {
 
   /** The first part of its archive is with the gateway, or with the store. */
   private async uploads(moment: Moment): Promise<void> {
-    const trap: Trap = { direction: 'out', text: 'PUT /', hold: 'out', passes: true };
+    const trap: Trap = { direction: 'out', text: 'outputs.zip', hold: 'out', passes: true };
     const { gatewayBlobs } = this.town.wires;
     const wire = this.holds.upload === 'store' ? gatewayBlobs! : this.wire('workerGateway', moment);
     const uploading = wire.trap(trap);

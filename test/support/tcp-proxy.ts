@@ -120,7 +120,7 @@ export class TcpProxy {
 
   private pass(client: Socket): void {
     if (this.refusing) {
-      client.on('error', () => undefined).resetAndDestroy();
+      reset(client.on('error', () => undefined));
       return;
     }
     const { hostname, port } = new URL(this.target);
@@ -170,8 +170,8 @@ class Wire {
   }
 
   cut(): void {
-    this.client.resetAndDestroy();
-    this.server.resetAndDestroy();
+    reset(this.client);
+    reset(this.server);
   }
 }
 
@@ -282,12 +282,18 @@ class Lane {
 
   private send(item: Item): void {
     this.kept -= item.length;
-    if (item === 'reset') this.to.resetAndDestroy();
+    if (item === 'reset') reset(this.to);
     else if (item === 'end') this.to.end();
     else if (this.to.writable) this.to.write(this.corruptNext ? spoiled(item) : item);
     if (typeof item !== 'string') this.corruptNext = false;
     this.freeAt = Date.now() + (item.length * 1000) / this.weather.bytesPerSecond;
   }
+}
+
+/** One whose shutdown is under way cannot be reset: Node would leave it open, and this process could never end. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 function spoiled(chunk: Buffer): Buffer {

@@ -25,6 +25,8 @@ export interface TownOptions {
   readonly s3?: boolean;
   /** Seconds between the heartbeats of AMQP connections: how soon one that is silent counts as lost. */
   readonly amqpHeartbeat?: number;
+  /** More of the address of the database, as gateways get it. */
+  readonly database?: string;
   /** More of a gateway's environment. */
   readonly gateway?: Readonly<Record<string, string>>;
   /** More of a worker's environment. */
@@ -87,7 +89,7 @@ export class Town implements Parts {
     const gateways = ports.map((port, index) => {
       const environment = {
         LABHAND_AMQP_URL: addresses.gatewayBroker,
-        LABHAND_DATABASE_URL: addresses.gatewayDatabase,
+        LABHAND_DATABASE_URL: addresses.gatewayDatabase + (options.database ?? ''),
         LABHAND_HOST: '127.0.0.1',
         LABHAND_PORT: String(port),
         ...blobSettings(folder, addresses.gatewayBlobs),

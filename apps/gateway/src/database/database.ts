@@ -1,17 +1,16 @@
 import { Injectable } from '@nestjs/common';
 import type { Pool, PoolClient, QueryResultRow } from 'pg';
 import type { DataSource } from 'typeorm';
-import { Batcher } from '../dispatch/batcher.js';
 
 const DEADLOCK = '40P01';
 const SERIALIZATION_FAILURE = '40001';
 const ROUNDS = 5;
 
-/**
- * In the FROM of a statement: its commit does not wait for the disk, so that the rows that it locked are free at
- * once and not only after the disk. Nobody may be told of it before `Database.flushed`.
- */
+/** In the FROM of a statement: its commit does not wait for the disk. For `Database.lightly` alone. */
 export const LIGHTLY = `(SELECT set_config('synchronous_commit', 'off', true)) AS lightly`;
+
+/** Its commit waits for the disk, and with it for everything that was committed before. */
+const FLUSH = { name: 'flush', text: `SELECT pg_logical_emit_message(true, 'labhand', '')` };
 
 /** Runs statements; one method each for what the features need. */
 export interface Statements {
@@ -26,11 +25,6 @@ export interface Statements {
 @Injectable()
 export class Database implements Statements {
   private readonly pool: Pool;
-  private readonly flushes = new Batcher<undefined, undefined>(async (waiting) => {
-    // Its commit waits for the disk, and with it for everything that was committed before.
-    await this.prepared('flush', `SELECT pg_logical_emit_message(true, 'labhand', '')`, []);
-    return waiting.map(() => undefined);
-  }, Infinity);
 
   constructor(readonly dataSource: DataSource) {
     this.pool = (dataSource.driver as unknown as { master: Pool }).master;
@@ -44,32 +38,54 @@ export class Database implements Statements {
     return (await this.query<T>(text, values))[0];
   }
 
-  /** For the few statements that run for every job: planned once per connection. */
+  /** For statements that run often: planned once per connection. */
   async prepared<T extends QueryResultRow>(name: string, text: string, values: unknown[]): Promise<T[]> {
     return again(async () => (await this.pool.query<T>({ name, text, values })).rows);
   }
 
-  /** Resolves when what was committed `LIGHTLY` is on the disk; those who wait together share one flush. */
-  async flushed(): Promise<void> {
-    await this.flushes.add(undefined);
+  /**
+   * For the few statements that run for every job, planned once per connection. They say `LIGHTLY`: the rows that one
+   * locked are free at once, and it is only we who wait for the disk. On the same connection, for one that answers is
+   * of the server that knows of the commit, and not of one that was started since and does not.
+   */
+  async lightly<T extends QueryResultRow>(name: string, text: string, values: unknown[]): Promise<T[]> {
+    return this.connected(async (client) => {
+      const { rows } = await client.query<T>({ name, text, values });
+      if (rows.length > 0) await client.query(FLUSH);
+      return rows;
+    });
   }
 
   /** Runs `work` in one transaction; run again from its start after a deadlock. */
   async transaction<R>(work: (statements: Statements) => Promise<R>): Promise<R> {
-    return again(async () => {
-      const client = await this.pool.connect();
-      let broken: Error | undefined;
-      // The statement under way fails too; unheard, the event would end the process.
-      const onError = (error: Error) => (broken = error);
-      client.on('error', onError);
+    return this.connected(async (client, spoiled) => {
+      await client.query('BEGIN');
       try {
-        await client.query('BEGIN');
         const result = await work(statementsOn(client));
         await client.query('COMMIT');
         return result;
       } catch (error) {
-        await client.query('ROLLBACK').catch((rollbackError: Error) => (broken = rollbackError));
+        await client.query('ROLLBACK').catch(spoiled);
         throw error;
+      }
+    });
+  }
+
+  /**
+   * One connection for several statements.
+   * @param work calls `spoiled` when nobody must get this connection after it
+   */
+  private async connected<R>(
+    work: (client: PoolClient, spoiled: (error: Error) => void) => Promise<R>,
+  ): Promise<R> {
+    return again(async () => {
+      const client = await this.pool.connect();
+      let broken: Error | undefined;
+      // The statement under way fails too; unheard, the event would end the process.
+      const onError = (error: Error) => void (broken = error);
+      client.on('error', onError);
+      try {
+        return await work(client, onError);
       } finally {
         client.off('error', onError);
         client.release(broken);

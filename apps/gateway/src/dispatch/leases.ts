@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { BROKER, type Broker } from '#shared/channel/broker.js';
+import { CONTROL_EXCHANGE, type Route } from '#shared/amqp/topology.js';
+import { BROKER, UnroutableError, type Broker } from '#shared/channel/broker.js';
 import { ChannelClient } from '#shared/channel/channel-client.js';
 import type { Heartbeat, Paused, Register } from '#shared/messages/messages.js';
 import type { Subscription } from 'rxjs';
@@ -31,6 +32,14 @@ const COMING_BACK = 10;
 /** Milliseconds after which an answer of the database is a late one. */
 const LATE_MS = 2000;
 
+/** Confirmed by a broker that takes messages, and then dropped by it. */
+const TO_NOBODY: Route = {
+  exchange: CONTROL_EXCHANGE.name,
+  key: 'nobody',
+  confirmed: true,
+  persistent: false,
+};
+
 interface Renewed {
   jobId: string;
   attempt: number;
@@ -59,7 +68,7 @@ export class Leases {
     private readonly lifecycle: JobLifecycle,
     private readonly aftermath: Aftermath,
     private readonly channel: ChannelClient,
-    @Inject(BROKER) broker: Broker,
+    @Inject(BROKER) private readonly broker: Broker,
     @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
   ) {
     this.status = broker.status.subscribe((status) => {
@@ -130,6 +139,7 @@ export class Leases {
     const { lease } = this.config;
     const gone = Math.min(goneAfter(this.config), lease);
     // In every round: time in which the database was away does not count either.
+    if (!(await this.brokerTakesMessages())) return;
     const asOf = await this.databaseTime();
     if (!asOf || heard < Math.max(gone, COMING_BACK)) return;
     // A canceled job need not wait for its lease: should its worker come back, it finds that the job is over.
@@ -142,6 +152,18 @@ export class Leases {
       });
     }
     await this.aftermath.of(moved);
+  }
+
+  /** One that is short of disk or memory keeps its connections and takes no messages: no heartbeats either. */
+  private async brokerTakesMessages(): Promise<boolean> {
+    try {
+      await this.broker.publish(TO_NOBODY, { type: 'heartbeat', headers: {}, content: Buffer.alloc(0) });
+      return true;
+    } catch (error) {
+      if (error instanceof UnroutableError) return true;
+      this.hearingSince = Date.now();
+      return false;
+    }
   }
 
   /**

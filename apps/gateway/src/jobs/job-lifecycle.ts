@@ -9,7 +9,8 @@ import type { EffectiveSpec, JobRow, MovedJob } from './job-row.js';
  * Every move of a job, one verb each: one guarded statement that changes the row and, through `record_event`,
  * leaves its event and deliveries in the same transaction. Nothing else writes `state`.
  *
- * A verb answers with the rows that it moved. What the guard did not let through is not in the answer.
+ * A verb answers with the rows that it moved. What the guard did not let through is not in the answer. The moves that
+ * every job makes are committed lightly: all jobs of one owner lock its lane, which must not be held over a flush.
  */
 
 /** Moves and records: `change` is an INSERT or UPDATE of jobs, without RETURNING. */
@@ -204,7 +205,7 @@ export class JobLifecycle {
     const values = [JSON.stringify(jobs.map(toRow))];
     const rows = within
       ? await within.query<MovedJob>(SUBMIT, values)
-      : await this.lightly('submit', SUBMIT_LIGHTLY, values);
+      : await this.database.lightly<MovedJob>('submit', SUBMIT_LIGHTLY, values);
     const byId = new Map(rows.map((row) => [row.id, row]));
     return jobs.map(({ id }) => byId.get(id)!);
   }
@@ -257,7 +258,7 @@ export class JobLifecycle {
    * @returns for each claim, in order, its job or undefined
    */
   async claim(claims: readonly Claim[], lease: number): Promise<(MovedJob | undefined)[]> {
-    const rows = await this.lightly<MovedJob & { nth: string }>('claim', CLAIM, [
+    const rows = await this.database.lightly<MovedJob & { nth: string }>('claim', CLAIM, [
       claims.map((claim) => claim.queue),
       claims.map((claim) => claim.claimId),
       claims.map((claim) => claim.workerId),
@@ -286,7 +287,7 @@ export class JobLifecycle {
       stderr: outcome.stderr,
       outputs: outcome.outputs,
     }));
-    return this.lightly('finish', FINISH, [JSON.stringify(rows)]);
+    return this.database.lightly('finish', FINISH, [JSON.stringify(rows)]);
   }
 
   /** An attempt that its worker reports as dead, or hands back. */
@@ -337,17 +338,6 @@ export class JobLifecycle {
   /** Marks what waited for its time and may now be claimed. @returns the queue of each */
   async stage(): Promise<string[]> {
     return (await this.database.query<{ queue: string }>(STAGE, [CHUNK])).map((row) => row.queue);
-  }
-
-  /** The moves that every job makes: all of one owner lock its lane, which must not be held over a flush. */
-  private async lightly<T extends MovedJob = MovedJob>(
-    name: string,
-    statement: string,
-    values: unknown[],
-  ): Promise<T[]> {
-    const rows = await this.database.prepared<T>(name, statement, values);
-    if (rows.length > 0) await this.database.flushed();
-    return rows;
   }
 }
 
