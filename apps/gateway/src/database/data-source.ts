@@ -22,6 +22,8 @@ export function createDataSource(url: string): DataSource {
     poolSize: POOL_SIZE,
     applicationName: 'labhand-gateway',
     extra: {
+      // What is asked on one connection before the first answer goes out at once; transactions wait for each all the same.
+      pipeline: true,
       keepAlive: true,
       connectionTimeoutMillis: 10_000,
       // A network that forgets a connection says nothing: whoever waits for an answer would wait for ever. The server

@@ -4,7 +4,7 @@ import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
 import { AttemptTokens } from '../files/attempt-token.js';
 import { JobEvents } from '../events/job-events.js';
 import { JobLifecycle } from '../jobs/job-lifecycle.js';
-import type { MovedJob, StoredInputFile } from '../jobs/job-row.js';
+import type { ClaimedRow, StoredInputFile } from '../jobs/job-row.js';
 import { Metrics } from '../metrics/metrics.js';
 import { Batcher } from './batcher.js';
 import { Tickets } from './tickets.js';
@@ -12,7 +12,7 @@ import { Tickets } from './tickets.js';
 /** Answers "give me the next job". Claims that arrive together are answered with one statement. */
 @Injectable()
 export class Claims {
-  private readonly batcher = new Batcher<Claim, MovedJob | undefined>((claims) => this.take(claims));
+  private readonly batcher = new Batcher<Claim, ClaimedRow | undefined>((claims) => this.take(claims));
 
   constructor(
     private readonly lifecycle: JobLifecycle,
@@ -33,13 +33,13 @@ export class Claims {
     return { job: null };
   }
 
-  private async take(claims: Claim[]): Promise<(MovedJob | undefined)[]> {
+  private async take(claims: Claim[]): Promise<(ClaimedRow | undefined)[]> {
     const taken = await this.lifecycle.claim(claims, this.config.lease);
     this.events.publish(taken.filter((job) => job !== undefined));
     return taken;
   }
 
-  private async toClaimedJob(job: MovedJob): Promise<ClaimedJob> {
+  private async toClaimedJob(job: ClaimedRow): Promise<ClaimedJob> {
     const { command, env, outputs, limits, isolation, onOutputLimit, keepFullOutput } = job.spec;
     return {
       jobId: job.id,
@@ -60,7 +60,7 @@ export class Claims {
 }
 
 /** Inline inputs travel with the claim; the others are fetched under the attempt's token. */
-function inputFile(job: MovedJob, { index, ...input }: StoredInputFile): InputFile {
+function inputFile(job: ClaimedRow, { index, ...input }: StoredInputFile): InputFile {
   return index === undefined
     ? input
     : { ...input, href: `/v1/attempts/${job.id}/${job.attempt}/inputs/${index}` };

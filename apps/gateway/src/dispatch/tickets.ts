@@ -30,7 +30,7 @@ const THERE = `
 const CLAIMABLE = `
   WITH ${THERE}, waits AS (
     SELECT queue, requires, sum(CASE WHEN cap IS NULL THEN waiting ELSE least(waiting, cap - taken) END) AS jobs
-    FROM lanes WHERE waiting > 0 AND (cap IS NULL OR taken < cap) GROUP BY queue, requires
+    FROM lanes WHERE claimable GROUP BY queue, requires
   ), served AS (
     SELECT waits.*, count(there.id) AS workers, count(there.id) FILTER (WHERE waits.requires & ~there.enforces = 0) AS able
     FROM waits LEFT JOIN there USING (queue) GROUP BY waits.queue, waits.requires, waits.jobs
@@ -50,8 +50,8 @@ const SEARCH = `
     FROM there t WHERE t.queue = $2
   )
   SELECT sum(greatest(slots, 0))::integer AS slots FROM spare
-  HAVING bool_or(slots > 0 AND EXISTS (SELECT FROM lanes l WHERE l.queue = $2 AND l.requires > 0 AND l.waiting > 0
-    AND (l.cap IS NULL OR l.taken < l.cap) AND l.requires & ~spare.enforces = 0))`;
+  HAVING bool_or(slots > 0 AND EXISTS (SELECT FROM lanes l WHERE l.queue = $2 AND l.requires > 0
+    AND l.claimable AND l.requires & ~spare.enforces = 0))`;
 
 /**
  * Tickets say that there is work, never which. They are interchangeable and disposable: one too many ends as an

@@ -3,7 +3,14 @@ import { maskOf, requirementsOf } from '#shared/job/requirements.js';
 import type { Claim, Finished, Lost, Paused } from '#shared/messages/messages.js';
 import { Database, LIGHTLY, type Statements } from '../database/database.js';
 import { storable } from '../database/storable-text.js';
-import type { EffectiveSpec, JobRow, MovedJob } from './job-row.js';
+import {
+  MOVED_COLUMNS,
+  type ClaimedRow,
+  type EffectiveSpec,
+  type JobRow,
+  type MovedJob,
+  type SubmittedRow,
+} from './job-row.js';
 
 /**
  * Every move of a job, one verb each: one guarded statement that changes the row and, through `record_event`,
@@ -13,11 +20,17 @@ import type { EffectiveSpec, JobRow, MovedJob } from './job-row.js';
  * every job makes are committed lightly: all jobs of one owner lock its lane, which must not be held over a flush.
  */
 
-/** Moves and records: `change` is an INSERT or UPDATE of jobs, without RETURNING. */
-const move = (change: string) =>
-  `WITH moved AS (${change} RETURNING jobs AS job) SELECT (job).*, record_event(job) AS event_id FROM moved`;
+/** Few, for each is described, sent and read for every job. */
+const fieldsOf = (columns: readonly string[], row = 'job') =>
+  columns.map((column) => `(${row}).${column}`).join(', ');
+const MOVED = fieldsOf(MOVED_COLUMNS);
 
-const SUBMIT = move(`
+/** Moves and records: `change` is an INSERT or UPDATE of jobs, without RETURNING. */
+const move = (change: string, fields = MOVED) =>
+  `WITH moved AS (${change} RETURNING jobs AS job) SELECT ${fields}, record_event(job) AS event_id FROM moved`;
+
+const SUBMIT = move(
+  `
   INSERT INTO jobs (id, queue, owner, name, state, ready, priority, tries_left, losses_left, requires, spec, inputs, labels,
                     callback, available_at, expires_at, rerun_of, traceparent)
   SELECT id, queue, owner, name, CASE WHEN hold THEN 'held' ELSE 'queued' END, NOT hold AND delay <= 0, priority,
@@ -25,7 +38,9 @@ const SUBMIT = move(`
          now() + make_interval(secs => ttl), "rerunOf", traceparent
   FROM jsonb_to_recordset($1) AS job (id uuid, queue text, owner text, name text, hold boolean, delay float,
     priority smallint, tries_left integer, losses_left integer, requires integer, spec jsonb, inputs jsonb, labels jsonb, callback jsonb,
-    ttl float, "rerunOf" uuid, traceparent text)`);
+    ttl float, "rerunOf" uuid, traceparent text)`,
+  '(job).*',
+);
 
 const SUBMIT_LIGHTLY = `${SUBMIT}, ${LIGHTLY}`;
 
@@ -43,16 +58,16 @@ const CANCEL_WAITING = move(`
 /** The intent only: the worker ends the tree, and its report moves the job. */
 const CANCEL_RUNNING = `
   UPDATE jobs SET cancel_requested_at = coalesce(cancel_requested_at, now())
-  WHERE id = $1 AND state IN ('running', 'paused') RETURNING jobs.*, NULL AS event_id`;
+  WHERE id = $1 AND state IN ('running', 'paused') RETURNING ${MOVED_COLUMNS.join(', ')}, NULL AS event_id`;
 
 /** Intents only: the worker stops the tree or lets it go on, and what it confirms moves the job. */
 const ASK_PAUSE = `
   UPDATE jobs SET pause_attempt = attempt
-  WHERE id = $1 AND state IN ('running', 'paused') RETURNING jobs.*, NULL AS event_id`;
+  WHERE id = $1 AND state IN ('running', 'paused') RETURNING ${MOVED_COLUMNS.join(', ')}, NULL AS event_id`;
 
 const ASK_RESUME = `
   UPDATE jobs SET pause_attempt = NULL
-  WHERE id = $1 AND state IN ('running', 'paused') RETURNING jobs.*, NULL AS event_id`;
+  WHERE id = $1 AND state IN ('running', 'paused') RETURNING ${MOVED_COLUMNS.join(', ')}, NULL AS event_id`;
 
 /** What a worker confirms counts as long as it is still wanted: a late word must not undo a newer one. */
 const PAUSE = move(`
@@ -63,9 +78,11 @@ const RESUME = move(`
   UPDATE jobs SET state = 'running'
   WHERE id = $1 AND attempt = $2 AND worker_id = $3 AND state = 'paused' AND pause_attempt IS DISTINCT FROM attempt`);
 
+const CLAIMED = fieldsOf([...MOVED_COLUMNS, 'spec', 'inputs', 'traceparent'], 'taken.job');
+
 /** Each claim in its own turn: the function sees what the one before it took. */
 const CLAIM = `
-  SELECT asked.nth, (taken.job).*, taken.event_id
+  SELECT asked.nth, ${CLAIMED}, taken.event_id
   FROM unnest($1::text[], $2::uuid[], $3::text[]) WITH ORDINALITY AS asked (queue, claim, worker, nth),
        LATERAL claim_job(asked.queue, asked.claim, asked.worker, make_interval(secs => $4)) AS taken, ${LIGHTLY}`;
 
@@ -107,7 +124,7 @@ const FINISH = `
     WHERE jobs.id = r.job_id AND jobs.state IN ('running', 'paused') AND jobs.attempt = r.attempt
     RETURNING jobs AS job
   )
-  SELECT (job).*, record_event(job) AS event_id FROM moved, ${LIGHTLY}`;
+  SELECT ${MOVED}, record_event(job) AS event_id FROM moved, ${LIGHTLY}`;
 
 /** Seconds until a job runs again whose attempt is over without a report; NULL when it does not. */
 const PAUSE_AFTER_LOSS = `CASE WHEN j.cancel_requested_at IS NULL THEN
@@ -136,7 +153,7 @@ const giveBack = (whose: (pause: string) => string, ending: 'lost' | 'handed_bac
     FROM gone WHERE jobs.id = gone.id AND jobs.attempt = gone.attempt AND jobs.state IN ('running', 'paused')
     RETURNING jobs AS job
   )
-  SELECT (job).*, record_event(job) AS event_id FROM moved`;
+  SELECT ${MOVED}, record_event(job) AS event_id FROM moved`;
 
 const oneAttempt = (pause: string) => `
   SELECT j.id, j.attempt, ${pause} AS pause FROM jobs j
@@ -201,11 +218,11 @@ export class JobLifecycle {
    * Accepts jobs, all or none. `within` lets the caller write its own rows in the same transaction.
    * @returns their rows, in the same order
    */
-  async submit(jobs: readonly NewJob[], within?: Statements): Promise<MovedJob[]> {
+  async submit(jobs: readonly NewJob[], within?: Statements): Promise<SubmittedRow[]> {
     const values = [JSON.stringify(jobs.map(toRow))];
     const rows = within
-      ? await within.query<MovedJob>(SUBMIT, values)
-      : await this.database.lightly<MovedJob>('submit', SUBMIT_LIGHTLY, values);
+      ? await within.query<SubmittedRow>(SUBMIT, values)
+      : await this.database.lightly<SubmittedRow>('submit', SUBMIT_LIGHTLY, values);
     const byId = new Map(rows.map((row) => [row.id, row]));
     return jobs.map(({ id }) => byId.get(id)!);
   }
@@ -257,8 +274,8 @@ export class JobLifecycle {
    * @param lease seconds
    * @returns for each claim, in order, its job or undefined
    */
-  async claim(claims: readonly Claim[], lease: number): Promise<(MovedJob | undefined)[]> {
-    const rows = await this.database.lightly<MovedJob & { nth: string }>('claim', CLAIM, [
+  async claim(claims: readonly Claim[], lease: number): Promise<(ClaimedRow | undefined)[]> {
+    const rows = await this.database.lightly<ClaimedRow & { nth: string }>('claim', CLAIM, [
       claims.map((claim) => claim.queue),
       claims.map((claim) => claim.claimId),
       claims.map((claim) => claim.workerId),

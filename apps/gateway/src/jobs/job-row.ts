@@ -70,8 +70,30 @@ export interface JobRow {
   traceparent: string | null;
 }
 
-/** A row that a move has just written, with the event of that move; null when the statement repeated one. */
-export type MovedJob = JobRow & { event_id: string | null };
+/** Of a row that a move has just written: what follows from it. */
+export const MOVED_COLUMNS = [
+  'id',
+  'queue',
+  'owner',
+  'state',
+  'ready',
+  'attempt',
+  'reason',
+  'callback',
+  'available_at',
+  'started_at',
+  'finished_at',
+  'worker_id',
+] as const satisfies readonly (keyof JobRow)[];
+
+/** With the event of that move; null when the statement repeated one. */
+export type MovedJob = Pick<JobRow, (typeof MOVED_COLUMNS)[number]> & { event_id: string | null };
+
+/** Whole, for the answer. */
+export type SubmittedRow = MovedJob & JobRow;
+
+/** With what its worker has to know. */
+export type ClaimedRow = MovedJob & Pick<JobRow, 'spec' | 'inputs' | 'traceparent'>;
 
 /** A row of `attempts`. */
 export interface AttemptRow {

@@ -20,7 +20,7 @@ import { Queues, type Queue } from '../queues/queues.js';
 import { effectiveSpec } from './effective-spec.js';
 import { Idempotency, type HeldKey } from './idempotency.js';
 import { JobLifecycle, type NewJob } from './job-lifecycle.js';
-import type { MovedJob, StoredInputFile } from './job-row.js';
+import type { SubmittedRow, StoredInputFile } from './job-row.js';
 import { toJobView, type JobView } from './job-view.js';
 
 /** What a client sent, checked and stored, before it is a job. */
@@ -44,7 +44,7 @@ const MOST_TOGETHER = 16;
 /** Takes a submission from the request to the committed row; whatever fails leaves no file and no row. */
 @Injectable()
 export class Submissions {
-  private readonly batcher = new Batcher<NewJob, MovedJob>(
+  private readonly batcher = new Batcher<NewJob, SubmittedRow>(
     (jobs) => this.lifecycle.submit(jobs),
     MOST_TOGETHER,
   );
@@ -197,7 +197,7 @@ export class Submissions {
     );
   }
 
-  private commit(job: NewJob, hash: string, held: HeldKey | undefined): Promise<MovedJob> {
+  private commit(job: NewJob, hash: string, held: HeldKey | undefined): Promise<SubmittedRow> {
     if (!held) return this.batcher.add(job);
     return this.database.transaction(async (statements) => {
       const [moved] = await this.lifecycle.submit([job], statements);
@@ -224,7 +224,7 @@ function inputsOf(spec: JobSpec, files: readonly StoredInput[]): StoredInputFile
   return [...inline, ...stored];
 }
 
-function viewOf(moved: MovedJob): JobView {
+function viewOf(moved: SubmittedRow): JobView {
   return toJobView({ ...moved, last: null });
 }
 

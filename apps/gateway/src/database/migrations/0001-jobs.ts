@@ -191,10 +191,11 @@ CREATE TABLE lanes (
   cap           integer,
   best_priority smallint NOT NULL DEFAULT 0,
   turn          bigint NOT NULL DEFAULT 0,
+  -- a column, lest every count changes an index
+  claimable     boolean NOT NULL GENERATED ALWAYS AS (waiting > 0 AND (cap IS NULL OR taken < cap)) STORED,
   PRIMARY KEY (queue, owner, requires)
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
-CREATE INDEX lanes_claimable ON lanes (queue, requires, best_priority DESC, turn)
-  WHERE waiting > 0 AND (cap IS NULL OR taken < cap);
+CREATE INDEX lanes_claimable ON lanes (queue, requires, best_priority DESC, turn) WHERE claimable;
 CREATE SEQUENCE lane_turns`;
 
 /**
@@ -417,7 +418,9 @@ CREATE UNLOGGED TABLE log_chunks (
  */
 const claimJob = `
 CREATE FUNCTION claim_job(in_queue text, in_claim uuid, in_worker text, in_lease interval)
-RETURNS TABLE (job jobs, event_id bigint) LANGUAGE plpgsql AS $$
+RETURNS TABLE (job jobs, event_id bigint) LANGUAGE plpgsql
+-- there is an index for every order; a planner that has seen only empty tables would rather sort all that waits
+SET enable_sort = off SET enable_seqscan = off AS $$
 DECLARE
   asked_before uuid;
   is_mixed boolean;
@@ -447,12 +450,12 @@ BEGIN
     IF is_mixed THEN
       WITH RECURSIVE firsts AS (
         (SELECT l.requires, l.owner, l.best_priority, l.turn FROM lanes l
-         WHERE l.queue = in_queue AND l.waiting > 0 AND (l.cap IS NULL OR l.taken < l.cap)
+         WHERE l.queue = in_queue AND l.claimable
          ORDER BY l.requires, l.best_priority DESC, l.turn LIMIT 1)
         UNION ALL
         SELECT following.* FROM firsts f, LATERAL (
           SELECT l.requires, l.owner, l.best_priority, l.turn FROM lanes l
-          WHERE l.queue = in_queue AND l.requires > f.requires AND l.waiting > 0 AND (l.cap IS NULL OR l.taken < l.cap)
+          WHERE l.queue = in_queue AND l.requires > f.requires AND l.claimable
           ORDER BY l.requires, l.best_priority DESC, l.turn LIMIT 1) AS following
       )
       SELECT f.owner INTO lane_owner FROM firsts f WHERE f.requires & lacks = 0
@@ -461,17 +464,16 @@ BEGIN
       PERFORM lock_owner(in_queue, lane_owner);
       SELECT array_agg(l.requires) INTO sets FROM lanes l
       WHERE l.queue = in_queue AND l.owner = lane_owner AND l.requires & lacks = 0
-        AND l.waiting > 0 AND (l.cap IS NULL OR l.taken < l.cap)
+        AND l.claimable
       GROUP BY l.best_priority ORDER BY l.best_priority DESC LIMIT 1;
       -- what we waited for has changed under us; others may still have work
       CONTINUE WHEN NOT FOUND;
     ELSE
       SELECT l.owner INTO lane_owner FROM lanes l
-      WHERE l.queue = in_queue AND l.requires = 0 AND l.waiting > 0 AND (l.cap IS NULL OR l.taken < l.cap)
+      WHERE l.queue = in_queue AND l.requires = 0 AND l.claimable
       ORDER BY l.best_priority DESC, l.turn LIMIT 1 FOR UPDATE;
       IF NOT FOUND THEN
-        PERFORM 1 FROM lanes l WHERE l.queue = in_queue AND l.requires = 0 AND l.waiting > 0
-          AND (l.cap IS NULL OR l.taken < l.cap) LIMIT 1;
+        PERFORM 1 FROM lanes l WHERE l.queue = in_queue AND l.requires = 0 AND l.claimable LIMIT 1;
         IF NOT FOUND THEN RETURN; END IF;
         CONTINUE;
       END IF;
