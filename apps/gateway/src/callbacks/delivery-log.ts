@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { z } from 'zod';
 import { seesAll, type Viewer } from '../auth/viewer.js';
-import { Database } from '../database/database.js';
+import { Database, type Statements } from '../database/database.js';
 import { Problem } from '../http/problem.js';
 import { DELIVERY_STATES, toDeliveryView } from './delivery-view.js';
 import type { DeliveryPage, DeliveryRow, DeliveryView } from './delivery-view.js';
@@ -58,27 +58,28 @@ export class DeliveryLog {
    * @throws {Problem} 404 `not_found`; 409 `conflict`: it is not over
    */
   async replay(id: string, viewer: Viewer): Promise<DeliveryView> {
-    const before = await this.find(id, viewer);
-    const replayed = await this.database.one(
-      `UPDATE deliveries SET state = 'due', tries = 0, next_try_at = now(), finished_at = NULL
-       WHERE id = $1 AND state <> 'due' RETURNING id`,
-      [before.id],
-    );
-    if (!replayed) {
+    // In one transaction: once it has committed, the next try may begin at any moment.
+    const due = await this.database.transaction(async (statements) => {
+      const before = await this.find(id, viewer, statements);
+      const replayed = await statements.one(
+        `UPDATE deliveries SET state = 'due', tries = 0, next_try_at = now(), finished_at = NULL
+         WHERE id = $1 AND state <> 'due' RETURNING id`,
+        [before.id],
+      );
+      if (replayed) return this.find(id, viewer, statements);
       throw new Problem(
         409,
         'conflict',
         `The delivery ${before.id} is due already; only one that was delivered or has failed can be replayed.`,
       );
-    }
-    const due = await this.find(id, viewer);
+    });
     this.deliveries.nudge();
     return due;
   }
 
-  private async find(id: string, viewer: Viewer): Promise<DeliveryView> {
+  private async find(id: string, viewer: Viewer, statements: Statements): Promise<DeliveryView> {
     const row = z.uuid().safeParse(id).success
-      ? await this.database.one<DeliveryRow>(`${SELECT} AND d.id = $2`, [ownerSeenBy(viewer), id])
+      ? await statements.one<DeliveryRow>(`${SELECT} AND d.id = $2`, [ownerSeenBy(viewer), id])
       : undefined;
     if (row) return toDeliveryView(row);
     throw new Problem(

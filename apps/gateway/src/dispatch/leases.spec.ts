@@ -1,5 +1,5 @@
 import { BehaviorSubject } from 'rxjs';
-import type { Broker, BrokerStatus } from '#shared/channel/broker.js';
+import { BrokerUnavailableError, type Broker, type BrokerStatus } from '#shared/channel/broker.js';
 import type { ChannelClient } from '#shared/channel/channel-client.js';
 import type { Database } from '../database/database.js';
 import { GATEWAY_DEFAULTS, type GatewayConfig } from '../gateway.config.js';
@@ -20,13 +20,14 @@ describe('the reaper', () => {
   let status: BehaviorSubject<BrokerStatus>;
   let asked: string[];
   let fails: boolean;
+  let refuses: boolean;
   let leases: Leases;
 
   beforeEach(() => {
     now = START;
     answersAfterMs = 1;
     asked = [];
-    fails = false;
+    fails = refuses = false;
     status = new BehaviorSubject<BrokerStatus>('connected');
     jest.spyOn(Date, 'now').mockImplementation(() => now);
     const database = {
@@ -41,13 +42,16 @@ describe('the reaper', () => {
       reclaim: async (asOf: Date) => (asked.push(`run out ${since(asOf)} s from now`), []),
       reclaimCanceled: async (asOf: Date) => (asked.push(`canceled ${since(asOf)} s from now`), []),
     };
+    const publish = async () => {
+      if (refuses) throw new BrokerUnavailableError(new Error('short of disk'));
+    };
     const config = { ...GATEWAY_DEFAULTS, lease: LEASE, heartbeat: HEARTBEAT } as unknown as GatewayConfig;
     leases = new Leases(
       database as unknown as Database,
       lifecycle as unknown as JobLifecycle,
       { of: async () => undefined } as unknown as Aftermath,
       {} as ChannelClient,
-      { status } as unknown as Broker,
+      { status, publish } as unknown as Broker,
       config,
     );
   });
@@ -79,6 +83,15 @@ describe('the reaper', () => {
     status.next('disconnected');
     expect(await rounds(10)).toEqual([]);
     status.next('connected');
+    expect(await rounds(GONE - 1)).toEqual([]);
+    expect(await rounds(LEASE)).toEqual(ALL);
+  });
+
+  it('begins anew when the broker kept its connections and took no messages', async () => {
+    await rounds(2 * LEASE);
+    refuses = true;
+    expect(await rounds(3)).toEqual([]);
+    refuses = false;
     expect(await rounds(GONE - 1)).toEqual([]);
     expect(await rounds(LEASE)).toEqual(ALL);
   });
