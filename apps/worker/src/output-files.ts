@@ -34,10 +34,11 @@ export async function selectOutputs(
   before: Snapshot,
   globs: readonly string[],
 ): Promise<Selection> {
+  const all = await findFiles(directory);
+  const changed = all.filter(({ path, stats }) => before.get(path) !== fingerprint(stats));
+  if (changed.length === 0) return { files: [], unusable: 0 };
   const matches = matcher(globs);
-  const wanted = (await findFiles(directory)).filter(
-    ({ path, stats }) => before.get(path) !== fingerprint(stats) && matches(path),
-  );
+  const wanted = changed.filter(({ path }) => matches(path));
   const files = wanted.filter(({ path }) => relativePathFault(path) === undefined);
   files.sort((one, other) => (one.path < other.path ? -1 : 1));
   return { files, unusable: wanted.length - files.length };

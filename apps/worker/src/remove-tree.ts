@@ -11,10 +11,17 @@ export async function removeTree(folder: string): Promise<void> {
   }
 }
 
-/** Gives the owner back every right on the folders; links are not followed. */
+/**
+ * Gives the owner back every right on the folders; links are not followed. What has failed is the removal of one of them:
+ * that of others may still be under way, and they go while we look.
+ */
 async function openUp(folder: string): Promise<void> {
-  await chmod(folder, 0o700);
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) await openUp(join(folder, entry.name));
+  try {
+    await chmod(folder, 0o700);
+    for (const entry of await readdir(folder, { withFileTypes: true })) {
+      if (entry.isDirectory()) await openUp(join(folder, entry.name));
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
 }
