@@ -51,7 +51,10 @@ struct __attribute__((packed)) rule {
 /* What is readable beside hidden paths, open; and the folders that it was read from, as they were then. */
 struct readable {
     char **hidden; /* real paths, NULL-terminated */
-    int fds[MOST_READABLE];
+    struct {
+        int fd;
+        bool is_folder;
+    } found[MOST_READABLE];
     int count;
     struct {
         char *path;
@@ -71,12 +74,16 @@ struct confinement {
     struct readable *collects; /* instead of granting */
 };
 
-static void grant_fd(const struct confinement *to, int fd, uint64_t rights)
+static bool is_folder(int fd)
 {
     struct stat status;
+    return fstat(fd, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+static void grant_fd(const struct confinement *to, int fd, bool folder, uint64_t rights)
+{
     rights &= to->handled;
-    if (fstat(fd, &status) != 0) return;
-    if (!S_ISDIR(status.st_mode)) rights &= OF_FILES;
+    if (!folder) rights &= OF_FILES;
     struct rule rule = { rights, fd };
     /* Where a right cannot be granted the job has to do without. */
     if (rights) syscall(ADD_RULE, to->fd, PATH_BENEATH, &rule, 0);
@@ -87,11 +94,12 @@ static void grant(const struct confinement *to, const char *path, uint64_t right
     int fd = open(path, O_PATH | O_CLOEXEC | flags);
     if (fd < 0) return;
     if (to->collects && to->collects->count < MOST_READABLE) {
-        to->collects->fds[to->collects->count++] = fd;
+        to->collects->found[to->collects->count].fd = fd;
+        to->collects->found[to->collects->count++].is_folder = is_folder(fd);
         return;
     }
     if (to->collects) to->collects->complete = false;
-    else grant_fd(to, fd, rights);
+    else grant_fd(to, fd, is_folder(fd), rights);
     close(fd);
 }
 
@@ -202,7 +210,7 @@ static void free_paths(char **paths)
 
 void forget_prepared(void)
 {
-    for (int i = 0; i < prepared.count; i++) close(prepared.fds[i]);
+    for (int i = 0; i < prepared.count; i++) close(prepared.found[i].fd);
     for (int i = 0; i < prepared.folders; i++) free(prepared.listed[i].path);
     free_paths(prepared.hidden);
     prepared = (struct readable){ .hidden = NULL };
@@ -232,7 +240,8 @@ static void grant_readable(const struct confinement *to)
         grant_reading(to, "/");
         return;
     }
-    for (int i = 0; i < prepared.count; i++) grant_fd(to, prepared.fds[i], READING);
+    for (int i = 0; i < prepared.count; i++)
+        grant_fd(to, prepared.found[i].fd, prepared.found[i].is_folder, READING);
 }
 
 static uint64_t rights_of(long version)
@@ -251,8 +260,8 @@ static void grant_all(const struct confinement *to, const struct order *order)
     grant(to, "/dev", WRITE_FILE | TRUNCATE, 0);
     grant(to, "/dev/shm", WRITE_FILE | TRUNCATE | MAKE_REG | REMOVE_FILE, 0);
     /* Its own output may lie in what is hidden; /dev/stdout opens it anew. */
-    grant_fd(to, STDOUT_FILENO, WRITE_FILE | TRUNCATE);
-    grant_fd(to, STDERR_FILENO, WRITE_FILE | TRUNCATE);
+    grant_fd(to, STDOUT_FILENO, false, WRITE_FILE | TRUNCATE);
+    grant_fd(to, STDERR_FILENO, false, WRITE_FILE | TRUNCATE);
 }
 
 bool confine(const struct order *order, struct result *result)
