@@ -2,6 +2,7 @@
 
 #include "child.h"
 #include "mounts.h"
+#include "places.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,31 +40,20 @@ bool give_up_capabilities(struct result *result)
     return false;
 }
 
-static bool write_to(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    bool written = write(fd, text, strlen(text)) >= 0;
-    int error = errno;
-    close(fd);
-    errno = error;
-    return written;
-}
-
 /* Inside, users have the numbers that they have outside: ours, and the job's where root gave it another one. */
 static bool map_users(pid_t first, uid_t job, struct result *result)
 {
     static const char *const files[] = { "setgroups", "gid_map", "uid_map" };
     unsigned own[] = { 0, getegid(), geteuid() };
-    char path[64], map[96];
+    char folder[32], map[96];
+    snprintf(folder, sizeof folder, "/proc/%d", first);
     for (int i = 0; i < 3; i++) {
         /* Who is not root must give up setting groups before mapping one. */
         if (i == 0 && own[2] == 0) continue;
         int length = snprintf(map, sizeof map, "%u %u 1\n", own[i], own[i]);
         if (i == 0) snprintf(map, sizeof map, "deny");
         else if (job != 0 && job != own[i]) snprintf(map + length, sizeof map - (size_t)length, "%u %u 1\n", job, job);
-        snprintf(path, sizeof path, "/proc/%d/%s", first, files[i]);
-        if (!write_to(path, map)) {
+        if (!write_text(folder, files[i], map)) {
             set_error(result, "the users of the job's namespace", files[i], "mapped (write)", errno);
             return false;
         }
