@@ -71,9 +71,11 @@ async function startTime(
   folder: string,
   limits: Partial<LaunchOrder>,
 ): Promise<number | undefined> {
-  const workspace = path.join(folder, 'workspaces', String(++ran));
+  // As in a worker all that changes lies in one folder, which is hidden from jobs.
+  const state = path.join(folder, 'state');
+  const workspace = path.join(state, String(++ran));
   mkdirSync(workspace, { recursive: true });
-  const stdout = path.join(folder, `${ran}.out`);
+  const stdout = path.join(state, `${ran}.out`);
   const asked = performance.timeOrigin + performance.now();
   const { cause } = await launcher.start({
     id: String(ran),
@@ -84,7 +86,7 @@ async function startTime(
     stderr: '/dev/null',
     wallTime: 60,
     killGrace: 1,
-    ...(limits.isolation && { writable: [workspace], hidden: [path.join(folder, 'workspaces')] }),
+    ...(limits.isolation && { writable: [workspace], hidden: [state] }),
     ...limits,
   }).ended;
   if (cause === 'spawn_error') return undefined;
