@@ -147,20 +147,25 @@ export class Town implements Parts {
     return this.server.pid;
   }
 
-  /** Resolves when every gateway is ready and the workers have registered. */
+  /**
+   * Resolves when every gateway is ready and the workers have registered.
+   * @throws when a program has ended by itself, with its last words: it will not come back
+   */
   async ready(): Promise<void> {
+    const ask = async (isReady: () => Promise<boolean>) => {
+      if (this.faults().length > 0) throw new Error(`${this.faults().join('\n')}\n${this.lastWords()}`);
+      return isReady();
+    };
     for (const client of this.clients) {
-      await eventually(
-        () =>
-          client.get('/health/ready').then(
-            ({ status }) => status,
-            () => 0,
-          ),
-        200,
-        60_000,
-      );
+      const isReady = () =>
+        client.get('/health/ready').then(
+          ({ status }) => status === 200,
+          () => false,
+        );
+      await eventually(() => ask(isReady), true, 60_000);
     }
-    await eventually(async () => (await this.presentWorkers()) >= this.workers.length, true, 60_000);
+    const havePresence = async () => (await this.presentWorkers()) >= this.workers.length;
+    await eventually(() => ask(havePresence), true, 60_000);
   }
 
   /** Starts it again on the same data and port. */

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
@@ -128,4 +129,32 @@ describe('outputs', () => {
     await expect(packing).rejects.toThrow('ended');
     expect((await readdir(join(folder, 'attempts'))).sort()).toEqual(['a.stderr', 'a.stdout']);
   });
+
+  it('end no worker, at whatever moment the attempt is ended', () => {
+    for (let i = 0; i < 20; i++) writeFileSync(file(String(i)), randomBytes(100_000));
+    // In a process of its own: Jest forgives a failure that somebody hears of later, Node does not.
+    expect(
+      execFileSync(process.execPath, ['--input-type=module', '-e', ENDED_AT_MANY_MOMENTS, folder]),
+    ).toEqual(Buffer.from('ended 100 times'));
+  });
 });
+
+const ENDED_AT_MANY_MOMENTS = `
+  import { join } from 'node:path';
+  import { setImmediate as nextTurn } from 'node:timers/promises';
+  import { packOutputs } from '#worker/outputs.js';
+  import { Spool } from '#worker/spool.js';
+
+  const folder = process.argv[1];
+  const spool = new Spool(folder).open('b');
+  let times = 0;
+  for (let moment = 0; moment < 100; moment++) {
+    const ended = new AbortController();
+    const packing = packOutputs(join(folder, 'work'), new Map(), [], spool, ended.signal).catch(() => times++);
+    const due = performance.now() + moment / 10;
+    while (performance.now() < due) await nextTurn();
+    ended.abort(new Error('ended'));
+    await packing;
+  }
+  process.stdout.write('ended ' + times + ' times');
+`;

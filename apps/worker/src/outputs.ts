@@ -102,14 +102,14 @@ async function writeArchive(
       await addFile(zip, directory, file, (entry) => listed.push(entry));
     }
     zip.end();
-    await written;
   };
   try {
-    await Promise.race([addAll(), failed]);
+    // All are watched from the start: writing may fail, or be ended, while files are still being added.
+    await Promise.race([Promise.all([addAll(), written]), failed]);
     return listed;
   } finally {
-    written.catch(() => undefined);
     (zip.outputStream as Readable).destroy();
+    await written.catch(() => undefined);
   }
 }
 
