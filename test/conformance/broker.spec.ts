@@ -319,6 +319,40 @@ describe.each(Object.entries(BROKERS))('a broker: %s', (_name, make) => {
     expect(await seen.next()).toBe('long');
   });
 
+  it('draws another message of the queue unseen, as long as there is one', async () => {
+    const drawn: boolean[] = [];
+    const seen = new Inbox<string>();
+    for (const text of ['first', 'unseen', 'third']) await broker.publish(to(TICKETS), message(text));
+    await broker.consume({ queue: TICKETS }, ONE, async (delivery) => {
+      const text = textOf(delivery);
+      drawn.push(await delivery.drawAnother());
+      seen.put(text);
+      return 'ack';
+    });
+    expect(await seen.take(2)).toEqual(['first', 'third']);
+    expect(drawn).toEqual([true, false]);
+    expect(await broker.depth(TICKETS)).toBe(0);
+    expect(await broker.depth(DEAD_QUEUE)).toBe(0);
+  });
+
+  it('draws from the queue whose message was released', async () => {
+    const seen = new Inbox<string>();
+    await broker.consume({ queue: TICKETS }, ONE, async (delivery) => {
+      const text = textOf(delivery);
+      if (text === 'first') {
+        await delivery.release();
+        await broker.publish(to(TICKETS), message('unseen'));
+        expect(await delivery.drawAnother()).toBe(true);
+      }
+      seen.put(text);
+      return 'ack';
+    });
+    await broker.publish(to(TICKETS), message('first'));
+    expect(await seen.next()).toBe('first');
+    await broker.publish(to(TICKETS), message('second'));
+    expect(await seen.next()).toBe('second');
+  });
+
   it('hands out nothing after it was stopped, and is idle when what was under way has settled', async () => {
     const hold = gate();
     const seen = new Inbox<string>();

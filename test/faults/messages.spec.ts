@@ -81,6 +81,30 @@ describe.each(Object.keys(BROKERS))('over %s', (name) => {
       expect(await read(id)).toMatchObject({ state: 'succeeded', attempt: 1 });
     });
 
+    it('a report brings the next job, and the same one when it comes twice', async () => {
+      const ids = [await submit(), await submit()];
+      const job = (await claim())!;
+      const next = { claimId: randomUUID(), queue: 'default' };
+      const ask = () => channel.ask('finished', { ...report(job, {}), next }, TIMEOUT);
+      const [first, second] = await Promise.all([ask(), ask()]);
+      expect([job.jobId, first.job!.jobId]).toEqual(ids);
+      expect(second).toMatchObject({ status: 'recorded', job: { jobId: ids[1], attempt: 1 } });
+      expect(await finish(first.job!)).toBe('recorded');
+      expect(await ask()).toEqual({ status: 'recorded', job: null });
+    });
+
+    it('a report that is refused brings the next job all the same', async () => {
+      const id = await submit();
+      const stale = { ...(await claim())!, attempt: 7 };
+      const other = await submit();
+      const next = { claimId: randomUUID(), queue: 'default' };
+      const answer = await channel.ask('finished', { ...report(stale, {}), next }, TIMEOUT);
+      expect(answer).toMatchObject({ status: 'refused', job: { jobId: other } });
+      await finish(answer.job!);
+      await finish({ ...stale, attempt: 1 });
+      expect(await read(id)).toMatchObject({ state: 'succeeded', attempt: 1 });
+    });
+
     it('a report that comes twice is recorded once, and another one after it changes nothing', async () => {
       const id = await submit();
       const job = (await claim())!;

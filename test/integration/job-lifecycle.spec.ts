@@ -17,6 +17,7 @@ const failure: Partial<Outcome> = {
   message: 'It failed.',
 };
 const INFRASTRUCTURE = { tries: 3, backoff: 0, backoffMax: 0 };
+const TERMS = { lease: LEASE, heardWithin: 7 };
 const RETRY = { tries: 1, backoff: 0, backoffMax: 3600, jitter: 0, infrastructure: INFRASTRUCTURE };
 
 describe('the life of a job in the database', () => {
@@ -44,6 +45,10 @@ describe('the life of a job in the database', () => {
     (await lifecycle.submit([{ ...newJob(), ...change }]))[0]!;
   const claimOne = async (claimId: string = randomUUID(), workerId = 'w') =>
     (await lifecycle.claim([{ queue: 'q', claimId, workerId }], LEASE))[0];
+  const workerIsHeard = () =>
+    database.query(`
+      INSERT INTO workers (id, host, version, queues, capabilities, started_at)
+      VALUES ('w', 'here', '1', '{}', '{}', now())`);
   const rowOf = async (id: string) => (await database.one<JobRow>('SELECT * FROM jobs WHERE id = $1', [id]))!;
   const eventsOf = async (id: string) =>
     (
@@ -105,7 +110,51 @@ describe('the life of a job in the database', () => {
     expect(await isFlushedBy(() => synced.submit([newJob()]))).toBe(true);
     expect(await isFlushedBy(async () => ([claimed] = await synced.claim([claim], LEASE)))).toBe(true);
     expect(await isFlushedBy(() => synced.finish([report(claimed!)]))).toBe(true);
+    await synced.submit([newJob(), newJob()]);
+    const [last] = await synced.claim([{ ...claim, claimId: randomUUID() }], LEASE);
+    const both = () => synced.finishAndClaim([report(last!)], [{ ...claim, claimId: randomUUID() }], TERMS);
+    expect(await isFlushedBy(both)).toBe(true);
     await source.destroy();
+  });
+
+  it('a claim that comes with a report sees what the report has freed', async () => {
+    await database.query(`UPDATE queues SET settings = '{"maxRunningPerOwner": 1}' WHERE name = 'q'`);
+    await workerIsHeard();
+    const ids = [(await submit()).id, (await submit()).id];
+    const first = await claimOne();
+    const id = ids.find((other) => other !== first!.id)!;
+    expect(await claimOne()).toBeUndefined();
+    const claims = [1, 2].map(() => ({ queue: 'q', claimId: randomUUID(), workerId: 'w' }));
+    const [moved, taken] = await lifecycle.finishAndClaim([report(first!)], claims, TERMS);
+    expect(moved).toMatchObject([{ id: first!.id, state: 'succeeded' }]);
+    expect(taken).toMatchObject([{ id, state: 'running', worker_id: 'w' }, undefined]);
+    const [, again] = await lifecycle.finishAndClaim([report(first!)], claims, TERMS);
+    expect(again).toMatchObject([{ id, attempt: 1, event_id: null }, undefined]);
+  });
+
+  it.each([
+    ['was not heard for long', `heard_at = now() - interval '8 seconds'`],
+    ['drains', 'draining = true'],
+    ['is told to', 'drain_requested = true'],
+  ])('a claim that comes with a report gives nothing to a worker that %s', async (_what, change) => {
+    await workerIsHeard();
+    await submit();
+    await submit();
+    const first = await claimOne();
+    await database.query(`UPDATE workers SET ${change}`);
+    const claims = [{ queue: 'q', claimId: randomUUID(), workerId: 'w' }];
+    const [moved, taken] = await lifecycle.finishAndClaim([report(first!)], claims, TERMS);
+    expect([moved.length, taken]).toEqual([1, [undefined]]);
+    expect(await claimOne()).toBeDefined();
+  });
+
+  it('a claim that fails takes nothing from the report that it came with', async () => {
+    const { id } = await submit();
+    const claims = [{ queue: 'q', claimId: 'no UUID', workerId: 'w' }];
+    const [moved, taken] = await lifecycle.finishAndClaim([report((await claimOne())!)], claims, TERMS);
+    expect(moved).toMatchObject([{ id, state: 'succeeded' }]);
+    expect(taken).toBeInstanceOf(Error);
+    expect(await rowOf(id)).toMatchObject({ state: 'succeeded' });
   });
 
   it('a claim asked again gives the same job, and nothing once its attempt is over', async () => {

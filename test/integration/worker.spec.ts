@@ -24,6 +24,7 @@ import { startLauncher } from '#worker/launcher-client.js';
 import { createWorker, type Worker } from '#worker/worker.js';
 import type { WorkerSettings } from '#worker/worker.config.js';
 import { FakeGateway } from '../support/fake-gateway.js';
+import { eventually, gate } from '../support/signals.js';
 
 const programs = mkdtempSync(join(tmpdir(), 'labhand-programs-'));
 const nodeProgram = join(programs, 'node-launcher.cjs');
@@ -360,6 +361,54 @@ describe('a worker', () => {
       expect(asked).toBe(3);
     });
 
+    it('asks for its next job with a report, and takes the ticket of that job out of the queue', async () => {
+      const go = join(folder, 'go');
+      const slow = sh('until [ -e "$1" ]; do sleep 0.02; done', go);
+      const jobs = [await gateway.give(slow), await gateway.give(slow)];
+      // Two slots are busy: these wait.
+      for (let more = 0; more < 3; more++) jobs.push(await gateway.give({}));
+      await eventually(() => gateway.asked, 2);
+      expect(await gateway.broker.depth(ticketsQueue('default'))).toBe(3);
+      writeFileSync(go, '');
+      for (const job of jobs) expect((await gateway.outcomeOf(job)).state).toBe('succeeded');
+      const { finished } = gateway.said;
+      expect(finished.map(({ next }) => next?.queue)).toEqual(Array(5).fill('default'));
+      // Five jobs, and nothing twice when the reports found the queue empty: no ticket led anywhere.
+      await eventually(() => gateway.broker.depth(ticketsQueue('default')), 0);
+      await eventually(() => gateway.asked, 7);
+      expect((await run({})).state).toBe('succeeded');
+    });
+
+    it('takes the job that a report brings when its attempt was abandoned meanwhile', async () => {
+      const asked = gate();
+      const answered = gate();
+      gateway.onFinished = async () => {
+        asked.open();
+        await answered.opened;
+        return 'refused';
+      };
+      const abandoned = await gateway.give(sh('true'));
+      const slow = sh('until [ -e "$1" ]; do sleep 0.02; done', join(folder, 'go'));
+      await gateway.give(slow);
+      const next = await gateway.give({});
+      await asked.opened;
+      await gateway.order('abandon', abandoned, worker.id);
+      await gateway.until(({ heartbeats }) => heartbeats.length || undefined);
+      answered.open();
+      expect((await gateway.outcomeOf(next)).state).toBe('succeeded');
+      writeFileSync(join(folder, 'go'), '');
+    });
+
+    it('asks by itself for the next job, with the same id, when a report was answered without', async () => {
+      const asked: (string | undefined)[] = [];
+      gateway.onClaim = ({ claimId }) => asked.push(claimId);
+      gateway.answersNext = false;
+      const { next } = await run({}).then(() => gateway.said.finished.at(-1)!);
+      await eventually(() => asked.length, 2);
+      expect(asked[1]).toBe(next!.claimId);
+      expect((await run({})).state).toBe('succeeded');
+    });
+
     it('forgets an outcome that is refused', async () => {
       gateway.onFinished = async () => 'refused';
       await run(sh('echo 1 > a'));
@@ -409,6 +458,7 @@ describe('a worker', () => {
       await closed;
       expect((await gateway.outcomeOf(job)).state).toBe('succeeded');
       expect(gateway.said.finished.map(({ jobId }) => jobId)).not.toContain(late.jobId);
+      expect(gateway.said.finished.map(({ next }) => next)).toEqual([undefined]);
       expect([...spooled(), ...workspaces()]).toEqual([]);
     });
 
@@ -422,6 +472,30 @@ describe('a worker', () => {
       ]);
       expect(gateway.said.finished).toEqual([]);
       expect([...spooled(), ...workspaces()]).toEqual([]);
+    });
+
+    it('hands back the job that a report brings when it is told to stop meanwhile', async () => {
+      await started();
+      let closed: Promise<void> | undefined;
+      gateway.onFinished = async () => {
+        closed = worker.close();
+        await gateway.until(({ heartbeats }) => heartbeats.find(({ draining }) => draining));
+        return 'recorded';
+      };
+      const go = join(folder, 'go');
+      const slow = sh('until [ -e "$1" ]; do sleep 0.02; done', go);
+      const first = await gateway.give(slow);
+      const other = await gateway.give(sh('sleep 1000'));
+      const next = await gateway.give({});
+      await eventually(() => gateway.asked, 2);
+      writeFileSync(go, '');
+      await gateway.outcomeOf(first);
+      await gateway.until(({ lost }) => lost.find(({ jobId }) => jobId === next.jobId));
+      await gateway.order('cancel', other, worker.id);
+      await closed;
+      expect(gateway.said.lost).toEqual([
+        { jobId: next.jobId, attempt: 1, workerId: worker.id, cause: 'drain' },
+      ]);
     });
 
     it('waits no longer when told again', async () => {
@@ -471,6 +545,7 @@ describe('a worker', () => {
       await gateway.give({});
       expect(await gateway.broker.depth(ticketsQueue('default'))).toBe(1);
       expect(gateway.said.lost).toEqual([]);
+      expect(gateway.said.finished.map(({ next }) => next)).toEqual([undefined, undefined]);
     });
 
     it('does not count a ticket without a job', async () => {

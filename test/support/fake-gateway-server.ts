@@ -7,6 +7,7 @@ import { ChannelServer } from '#shared/channel/channel-server.js';
 import type {
   Claim,
   Finished,
+  FinishedReply,
   Heartbeat,
   LogChunk,
   Lost,
@@ -30,15 +31,17 @@ class Handlers {
   }
 
   @MessagePattern<string>('claim')
-  claim(@Payload() { claimId }: Claim) {
-    return { job: this.gateway.claim(claimId) };
+  claim(@Payload() claim: Claim) {
+    this.gateway.onClaim(claim);
+    return { job: this.gateway.claim(claim.claimId) };
   }
 
   @MessagePattern<string>('finished')
-  async finished(@Payload() message: Finished): Promise<RecordedReply> {
+  async finished(@Payload() message: Finished): Promise<FinishedReply> {
     const status = await this.gateway.onFinished(message);
     this.gateway.hear('finished', message);
-    return { status };
+    const isAnswered = message.next && this.gateway.answersNext;
+    return isAnswered ? { status, job: this.gateway.claim(message.next!.claimId) } : { status };
   }
 
   @MessagePattern<string>('lost')

@@ -7,6 +7,7 @@ import { CLAIMS_QUEUE, HEARTBEATS_QUEUE, LIVE_QUEUE, REPORTS_QUEUE } from '#shar
 import { ChannelClient } from '#shared/channel/channel-client.js';
 import { InProcessBroker } from '#shared/channel/in-process-broker.js';
 import type {
+  Claim,
   ClaimedJob,
   Finished,
   Heartbeat,
@@ -46,6 +47,11 @@ export class FakeGateway {
   onRegister: () => Promise<RegisterReply> = async () => ({ heartbeatSeconds: 0.1, leaseSeconds: 60 });
   /** Decides on each `finished`; a rejection is no answer. */
   onFinished: (report: Finished) => Promise<RecordedReply['status']> = async () => 'recorded';
+
+  /** Sees each claim that comes by itself. */
+  onClaim: (claim: Claim) => void = () => undefined;
+  /** Whether claims that come with reports are answered. */
+  answersNext = true;
 
   private readonly heard = new BehaviorSubject<Heard>({
     finished: [],
@@ -142,6 +148,11 @@ export class FakeGateway {
 
   hear<K extends keyof Heard>(kind: K, message: Heard[K][number]): void {
     this.heard.next({ ...this.heard.value, [kind]: [...this.heard.value[kind], message] });
+  }
+
+  /** How often jobs were asked for, by themselves or with a report. */
+  get asked(): number {
+    return this.claims.size;
   }
 
   claim(claimId: string): ClaimedJob | null {

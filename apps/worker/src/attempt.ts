@@ -4,6 +4,7 @@ import type { ClaimedJob, Outcome } from '#shared/messages/messages.js';
 import { AttemptFailure } from './attempt-failure.js';
 import { AttemptEnded, type Attempts, type HeldAttempt } from './attempts.js';
 import { StaleAttemptError, type FilesClient } from './files-client.js';
+import type { JobClaim } from './claim.js';
 import { reportOutcome } from './finish.js';
 import type { GatewayLink } from './gateway-link.js';
 import { handBack } from './hand-back.js';
@@ -43,12 +44,15 @@ const CHEAP_SECONDS = 10;
 /** Milliseconds that a gateway usually needs for an answer, and more. */
 const RECORDED_SOON_MS = 500;
 
-/** Takes a claimed job to its end; never rejects. */
-export async function attemptJob(job: ClaimedJob, tools: AttemptTools): Promise<void> {
+/**
+ * Takes a claimed job to its end; never rejects.
+ * @param next goes with its report, and is answered with it
+ */
+export async function attemptJob(job: ClaimedJob, tools: AttemptTools, next?: JobClaim): Promise<void> {
   const held = tools.attempts.hold(job);
   try {
     const entry = await carryOut(job, held, tools);
-    await keepUntilRecorded(held, entry, tools);
+    await keepUntilRecorded(held, entry, tools, next);
   } catch (error) {
     await giveUp(held, error, tools);
   } finally {
@@ -81,12 +85,17 @@ async function carryOut(job: ClaimedJob, held: HeldAttempt, tools: AttemptTools)
  * An outcome stands on the disk while it is reported. That of a short job without files is written only when it is
  * not recorded at once: should the worker die in between, running it again costs less than a write for each.
  */
-async function keepUntilRecorded(held: HeldAttempt, entry: SpoolEntry, tools: AttemptTools): Promise<void> {
+async function keepUntilRecorded(
+  held: HeldAttempt,
+  entry: SpoolEntry,
+  tools: AttemptTools,
+  next?: JobClaim,
+): Promise<void> {
   const isCheap = entry.uploads.length === 0 && entry.outcome.usage.wallSeconds < CHEAP_SECONDS;
   const keep = () => tools.spool.write(held.key, entry);
   const later = isCheap ? setTimeout(keep, RECORDED_SOON_MS) : void keep();
   try {
-    await bringToGateway(held, entry, tools);
+    await bringToGateway(held, entry, tools, next);
   } finally {
     clearTimeout(later);
   }
@@ -97,9 +106,10 @@ export async function bringToGateway(
   held: HeldAttempt,
   entry: SpoolEntry,
   tools: AttemptTools,
+  next?: JobClaim,
 ): Promise<void> {
   try {
-    await reportOutcome(held, entry, tools);
+    await reportOutcome(held, entry, tools, next);
   } catch (error) {
     if (!(error instanceof AttemptEnded)) throw error;
     if (error.ending === 'drain') {

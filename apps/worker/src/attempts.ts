@@ -23,6 +23,7 @@ export class HeldAttempt implements AttemptRef {
   readonly key: string;
   private readonly stopper = new AbortController();
   private readonly taker = new AbortController();
+  private readonly leaver = new AbortController();
   private tree?: ProcessTree;
   private watch?: { close(): void };
   /** While its command runs and its outputs are packed. */
@@ -42,9 +43,14 @@ export class HeldAttempt implements AttemptRef {
     return this.stopper.signal;
   }
 
-  /** Aborted when nothing more is to be reported either: by a drain or because it was abandoned. */
+  /** Aborted when nothing more is to be uploaded either: by a drain or because it was abandoned. */
   get taken(): AbortSignal {
     return this.taker.signal;
+  }
+
+  /** Aborted when the worker stops: there is no time left to report in. */
+  get left(): AbortSignal {
+    return this.leaver.signal;
   }
 
   /** No process of the command runs until it is resumed. */
@@ -107,6 +113,7 @@ export class HeldAttempt implements AttemptRef {
     const ended = new AttemptEnded(ending);
     this.stopper.abort(ended);
     if (ending !== 'cancel') this.taker.abort(ended);
+    if (ending === 'drain') this.leaver.abort(ended);
     if (ending === 'abandon') this.tree?.kill();
     else this.tree?.end();
   }

@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { Outcome } from '#shared/messages/messages.js';
 import type { HeldAttempt } from './attempts.js';
+import type { JobClaim } from './claim.js';
 import { FileRefusedError, StaleAttemptError, type FilesClient } from './files-client.js';
 import type { GatewayLink } from './gateway-link.js';
 import type { Spool, SpoolEntry, Upload } from './spool.js';
@@ -17,9 +18,15 @@ const logger = new Logger('finish');
 /**
  * Brings an outcome and its files to the gateway, as often as it takes until it is recorded or refused. Begun
  * again after a restart it does the same: every upload and report may arrive twice.
- * @throws {AttemptEnded} the worker stops first, or the gateway gave the attempt away
+ * @param claim goes with the report
+ * @throws {AttemptEnded} the worker stops first, or the gateway gave the attempt away before all was uploaded
  */
-export async function reportOutcome(held: HeldAttempt, entry: SpoolEntry, tools: FinishTools): Promise<void> {
+export async function reportOutcome(
+  held: HeldAttempt,
+  entry: SpoolEntry,
+  tools: FinishTools,
+  claim?: JobClaim,
+): Promise<void> {
   let outcome: Outcome;
   try {
     outcome = await uploadAll(held, entry, tools);
@@ -29,8 +36,10 @@ export async function reportOutcome(held: HeldAttempt, entry: SpoolEntry, tools:
     return;
   }
   const { jobId, attempt } = entry;
-  const report = { jobId, attempt, workerId: tools.workerId, outcome };
-  const { status } = await tools.link.ask('finished', report, held.taken);
+  const report = { jobId, attempt, workerId: tools.workerId, outcome, next: claim?.question() };
+  // Also of an attempt that was abandoned meanwhile: a claim that went along must not be answered to nobody.
+  const { status, job } = await tools.link.ask('finished', report, held.left);
+  claim?.answered(job);
   if (status === 'refused') logger.warn(`The outcome of the attempt ${held.key} was refused as stale.`);
 }
 

@@ -6,7 +6,7 @@ import type { WorkerSettings } from './worker.config.js';
 /** How many jobs the worker takes in its life (`--max-jobs`): with the last of them it begins to drain. */
 @Injectable()
 export class Quota {
-  private readonly limited: boolean;
+  readonly limited: boolean;
   /** Neither taken nor asked for. */
   private left: number;
   private asking = 0;

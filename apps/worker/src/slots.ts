@@ -3,9 +3,9 @@ import { ChannelErrorFilter } from '#shared/channel/channel-error.filter.js';
 import { Ctx, EventPattern, Payload } from '@nestjs/microservices';
 import { ChannelContext } from '#shared/channel/channel-context.js';
 import { withLogContext } from '#shared/logging/log-context.js';
-import type { MessageBody } from '#shared/messages/messages.js';
+import type { ClaimedJob, MessageBody } from '#shared/messages/messages.js';
 import { attemptJob, type AttemptTools } from './attempt.js';
-import { claimJob } from './claim.js';
+import { JobClaim } from './claim.js';
 import { Drain } from './drain.js';
 import { handBack } from './hand-back.js';
 import { Quota } from './quota.js';
@@ -33,21 +33,38 @@ export class Slots {
   async serve(@Payload() { queue }: MessageBody<'ticket'>, @Ctx() context: ChannelContext): Promise<void> {
     const release = setTimeout(() => void this.release(context), TICKET_HELD_MS);
     try {
-      await this.serveOne(queue);
+      await this.serveTicket(queue, context);
     } finally {
       clearTimeout(release);
     }
   }
 
-  private async serveOne(queue: string): Promise<void> {
+  /** The slot goes on as long as the reports of its jobs bring it others. */
+  private async serveTicket(queue: string, context: ChannelContext): Promise<void> {
     if (this.drain.draining || !(await this.quota.mayAsk())) return this.leaveToOthers();
-    const job = await this.claim(queue);
+    const claim = new JobClaim(queue);
+    let job = await this.answerTo(claim.send(this.tools, this.drain.over));
     const comesTooLate = this.drain.draining;
     this.quota.answered(job !== undefined);
-    if (!job) return;
-    await withLogContext({ jobId: job.jobId, attempt: job.attempt }, () =>
-      comesTooLate ? handBack(job, 'drain', this.tools) : attemptJob(job, this.tools),
-    );
+    if (job && comesTooLate) return this.attempt(job, () => handBack(job!, 'drain', this.tools));
+    while (job) job = await this.attemptAndClaim(job, context);
+  }
+
+  /** @returns the next job, where there is one */
+  private async attemptAndClaim(job: ClaimedJob, context: ChannelContext): Promise<ClaimedJob | undefined> {
+    const next = new JobClaim(job.queue, () => !this.drain.draining && !this.quota.limited);
+    await this.attempt(job, () => attemptJob(job, this.tools, next));
+    const following = await this.answerTo(next.following(this.tools, this.drain.over));
+    if (!following) return undefined;
+    // It has a ticket too, which this slot does not need: it keeps the one that it has.
+    void context.drawAnother();
+    if (!this.drain.draining) return following;
+    await this.attempt(following, () => handBack(following, 'drain', this.tools));
+    return undefined;
+  }
+
+  private attempt({ jobId, attempt }: ClaimedJob, work: () => Promise<void>): Promise<void> {
+    return withLogContext({ jobId, attempt }, work);
   }
 
   /** The ticket goes back to its queue, once it would not come to this worker again. */
@@ -66,11 +83,11 @@ export class Slots {
   }
 
   /** A claim that was sent is answered before a drain ends, lest its job waits for a lease that nobody holds. */
-  private async claim(queue: string) {
+  private async answerTo(claim: Promise<ClaimedJob | undefined>): Promise<ClaimedJob | undefined> {
     try {
-      return await claimJob(queue, this.tools, this.drain.over);
+      return await claim;
     } catch (error) {
-      this.logger.warn(`A claim in ${queue} had no answer: ${(error as Error).message}`);
+      this.logger.warn(`A claim had no answer: ${(error as Error).message}`);
       return undefined;
     }
   }

@@ -15,6 +15,13 @@ const FLUSH = {
   text: `SELECT pg_logical_emit_message(true, 'labhand', '') WHERE pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()`,
 };
 
+/** A statement that each connection plans once, under its name. */
+export interface Prepared {
+  readonly name: string;
+  readonly text: string;
+  readonly values: unknown[];
+}
+
 /** Runs statements; one method each for what the features need. */
 export interface Statements {
   query<T extends QueryResultRow>(text: string, values?: unknown[]): Promise<T[]>;
@@ -51,10 +58,31 @@ export class Database implements Statements {
    * locked are free at once, and it is only we who wait for the disk. On the same connection, for one that answers is
    * of the server that knows of the commit, and not of one that was started since and does not.
    */
-  async lightly<T extends QueryResultRow>(name: string, text: string, values: unknown[]): Promise<T[]> {
+  async lightly<T extends QueryResultRow>(statement: Prepared): Promise<T[]> {
     return this.connected(async (client) => {
-      const [{ rows }] = await Promise.all([client.query<T>({ name, text, values }), client.query(FLUSH)]);
+      const [{ rows }] = await Promise.all([client.query<T>(statement), client.query(FLUSH)]);
       return rows;
+    });
+  }
+
+  /**
+   * Likewise two of them, one after the other, with one wait for the disk. They commit each for itself: that the second
+   * one failed is told instead of its rows, and takes nothing from the first.
+   */
+  async bothLightly<A extends QueryResultRow, B extends QueryResultRow>(
+    first: Prepared,
+    second: Prepared,
+  ): Promise<[A[], B[] | Error]> {
+    return this.connected(async (client) => {
+      const [{ rows }, following] = await Promise.all([
+        client.query<A>(first),
+        client.query<B>(second).then(
+          (result) => result.rows,
+          (error: Error) => error,
+        ),
+        client.query(FLUSH),
+      ]);
+      return [rows, following];
     });
   }
 

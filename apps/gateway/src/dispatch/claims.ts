@@ -9,10 +9,16 @@ import { Metrics } from '../metrics/metrics.js';
 import { Batcher } from './batcher.js';
 import { Tickets } from './tickets.js';
 
-/** Answers "give me the next job". Claims that arrive together are answered with one statement. */
+/** What a claim is given; undefined: nothing. */
+export type Taken = ClaimedRow | undefined;
+
+/**
+ * Answers "give me the next job". Claims that arrive together are answered with one statement; those that come with
+ * a report go with its statement (reports.ts).
+ */
 @Injectable()
 export class Claims {
-  private readonly batcher = new Batcher<Claim, ClaimedRow | undefined>((claims) => this.take(claims));
+  private readonly batcher = new Batcher<Claim, Taken>((claims) => this.take(claims));
 
   constructor(
     private readonly lifecycle: JobLifecycle,
@@ -25,17 +31,26 @@ export class Claims {
 
   async answer(claim: Claim): Promise<ClaimReply> {
     const done = this.metrics.claimSeconds.startTimer();
-    const job = await this.batcher.add(claim);
+    const taken = await this.batcher.add(claim);
     done();
-    this.metrics.claims.inc({ queue: claim.queue, result: job ? 'job' : 'empty' });
-    if (job) return { job: await this.toClaimedJob(job) };
-    void this.tickets.ledNowhere(claim.queue);
-    return { job: null };
+    if (!taken) void this.tickets.ledNowhere(claim.queue);
+    return this.reply(claim.queue, taken);
   }
 
-  private async take(claims: Claim[]): Promise<(ClaimedRow | undefined)[]> {
-    const taken = await this.lifecycle.claim(claims, this.config.lease);
+  /** What follows once claims are given jobs. */
+  given(taken: readonly Taken[]): void {
     this.events.publish(taken.filter((job) => job !== undefined));
+  }
+
+  /** @param queue that was claimed in */
+  async reply(queue: string, taken: Taken): Promise<ClaimReply> {
+    this.metrics.claims.inc({ queue, result: taken ? 'job' : 'empty' });
+    return { job: taken ? await this.toClaimedJob(taken) : null };
+  }
+
+  private async take(claims: Claim[]): Promise<Taken[]> {
+    const taken = await this.lifecycle.claim(claims, this.config.lease);
+    this.given(taken);
     return taken;
   }
 

@@ -5,6 +5,7 @@ import type {
   Claim,
   ClaimReply,
   Finished,
+  FinishedReply,
   Heartbeat,
   JobEvent,
   LogChunk,
@@ -41,7 +42,7 @@ export class DispatchController {
   }
 
   @MessagePattern<string>('finished')
-  finished(@Payload() report: Finished): Promise<RecordedReply> {
+  finished(@Payload() report: Finished): Promise<FinishedReply> {
     return this.reports.finished(report);
   }
 

@@ -1,12 +1,22 @@
-import { Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { isFinal } from '#shared/job/job-state.js';
-import type { Finished, Lost, Progress, RecordedReply } from '#shared/messages/messages.js';
+import type {
+  Claim,
+  Finished,
+  FinishedReply,
+  Lost,
+  Progress,
+  RecordedReply,
+} from '#shared/messages/messages.js';
 import { Database } from '../database/database.js';
 import { storable } from '../database/storable-text.js';
+import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
 import { JobLifecycle } from '../jobs/job-lifecycle.js';
 import type { MovedJob } from '../jobs/job-row.js';
+import { goneAfter } from '../workers/gone-after.js';
 import { Aftermath } from './aftermath.js';
 import { Batcher } from './batcher.js';
+import { Claims, type Taken } from './claims.js';
 
 /** Whether a report that moved nothing was one that had been recorded before. */
 const ALREADY_RECORDED = `
@@ -19,21 +29,32 @@ const ALREADY_GIVEN_BACK = `
 const PROGRESS = `
   UPDATE jobs SET progress = $3 WHERE id = $1 AND attempt = $2 AND lease_expires_at IS NOT NULL`;
 
+/** What became of a report and of the claim that came with it. */
+interface Recorded {
+  readonly moved: MovedJob | undefined;
+  /** Where the claim was answered. */
+  readonly given?: { readonly taken: Taken };
+}
+
 /** Records what workers say of their attempts, under the attempt's fence, so that repeating says nothing new. */
 @Injectable()
 export class Reports {
   private readonly logger = new Logger(Reports.name);
-  private readonly batcher = new Batcher<Finished, MovedJob | undefined>((reports) => this.record(reports));
+  private readonly batcher = new Batcher<Finished, Recorded>((reports) => this.record(reports));
 
   constructor(
     private readonly database: Database,
     private readonly lifecycle: JobLifecycle,
     private readonly aftermath: Aftermath,
+    private readonly claims: Claims,
+    @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
   ) {}
 
-  async finished(report: Finished): Promise<RecordedReply> {
-    const moved = await this.batcher.add(report);
-    return this.reply(moved, report, ALREADY_RECORDED);
+  async finished(report: Finished): Promise<FinishedReply> {
+    const { moved, given } = await this.batcher.add(report);
+    const recorded = await this.reply(moved, report, ALREADY_RECORDED);
+    if (!report.next || !given) return recorded;
+    return { ...recorded, ...(await this.claims.reply(report.next.queue, given.taken)) };
   }
 
   async lost(report: Lost): Promise<RecordedReply> {
@@ -47,11 +68,32 @@ export class Reports {
     await this.database.query(PROGRESS, [jobId, attempt, JSON.stringify(mark)]);
   }
 
-  private async record(reports: Finished[]): Promise<(MovedJob | undefined)[]> {
-    const moved = await this.lifecycle.finish(reports);
+  private async record(reports: Finished[]): Promise<Recorded[]> {
+    const claims = reports.flatMap(claimOf);
+    if (claims.length === 0) return this.recorded(reports, await this.lifecycle.finish(reports), new Map());
+    const { lease } = this.config;
+    const terms = { lease, heardWithin: goneAfter(this.config) };
+    const [moved, taken] = await this.lifecycle.finishAndClaim(reports, claims, terms);
+    if (taken instanceof Error) {
+      // The workers will claim by themselves.
+      this.logger.warn(`claims that came with reports were not answered: ${taken.message}`);
+      return this.recorded(reports, moved, new Map());
+    }
+    this.claims.given(taken);
+    return this.recorded(reports, moved, new Map(claims.map(({ claimId }, nth) => [claimId, taken[nth]])));
+  }
+
+  private async recorded(
+    reports: readonly Finished[],
+    moved: readonly MovedJob[],
+    answers: ReadonlyMap<string, Taken>,
+  ): Promise<Recorded[]> {
     await this.aftermath.of(moved);
     const byId = new Map(moved.map((job) => [job.id, job]));
-    return reports.map((report) => byId.get(report.jobId));
+    return reports.map(({ jobId, next }) => ({
+      moved: byId.get(jobId),
+      ...(next && answers.has(next.claimId) ? { given: { taken: answers.get(next.claimId) } } : {}),
+    }));
   }
 
   private async reply(
@@ -68,4 +110,8 @@ export class Reports {
     this.logger.warn('a report of an attempt that is not current was refused', { jobId, attempt });
     return { status: 'refused' };
   }
+}
+
+function claimOf({ workerId, next }: Finished): Claim[] {
+  return next ? [{ ...next, workerId }] : [];
 }

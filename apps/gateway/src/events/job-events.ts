@@ -38,9 +38,12 @@ export class JobEvents {
     this.wakeups.moved(event.jobId);
   }
 
-  /** Resolves at the job's final event, or when `signal` fires. */
-  async final(jobId: string, signal: AbortSignal): Promise<void> {
-    await once(this.waiters, jobId, { signal }).catch(() => undefined);
+  /** Resolves with true at the job's final event, with false when `signal` fires. */
+  async final(jobId: string, signal: AbortSignal): Promise<boolean> {
+    return once(this.waiters, jobId, { signal }).then(
+      () => true,
+      () => false,
+    );
   }
 }
 

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { maskOf, requirementsOf } from '#shared/job/requirements.js';
 import type { Claim, Finished, Lost, Paused } from '#shared/messages/messages.js';
-import { Database, LIGHTLY, type Statements } from '../database/database.js';
+import { Database, LIGHTLY, type Prepared, type Statements } from '../database/database.js';
 import { storable } from '../database/storable-text.js';
 import {
   MOVED_COLUMNS,
@@ -84,7 +84,8 @@ const CLAIMED = fieldsOf([...MOVED_COLUMNS, 'spec', 'inputs', 'traceparent'], 't
 const CLAIM = `
   SELECT asked.nth, ${CLAIMED}, taken.event_id
   FROM unnest($1::text[], $2::uuid[], $3::text[]) WITH ORDINALITY AS asked (queue, claim, worker, nth),
-       LATERAL claim_job(asked.queue, asked.claim, asked.worker, make_interval(secs => $4)) AS taken, ${LIGHTLY}`;
+       LATERAL claim_job(asked.queue, asked.claim, asked.worker, make_interval(secs => $4), make_interval(secs => $5))
+         AS taken, ${LIGHTLY}`;
 
 /**
  * A failed try goes back to its queue while its allowance lasts, after a pause; unless somebody wants the job
@@ -222,7 +223,7 @@ export class JobLifecycle {
     const values = [JSON.stringify(jobs.map(toRow))];
     const rows = within
       ? await within.query<SubmittedRow>(SUBMIT, values)
-      : await this.database.lightly<SubmittedRow>('submit', SUBMIT_LIGHTLY, values);
+      : await this.database.lightly<SubmittedRow>({ name: 'submit', text: SUBMIT_LIGHTLY, values });
     const byId = new Map(rows.map((row) => [row.id, row]));
     return jobs.map(({ id }) => byId.get(id)!);
   }
@@ -275,36 +276,31 @@ export class JobLifecycle {
    * @returns for each claim, in order, its job or undefined
    */
   async claim(claims: readonly Claim[], lease: number): Promise<(ClaimedRow | undefined)[]> {
-    const rows = await this.database.lightly<ClaimedRow & { nth: string }>('claim', CLAIM, [
-      claims.map((claim) => claim.queue),
-      claims.map((claim) => claim.claimId),
-      claims.map((claim) => claim.workerId),
-      lease,
-    ]);
-    const taken = new Map(rows.map(({ nth, ...row }) => [Number(nth), row]));
-    return claims.map((_claim, index) => taken.get(index + 1));
+    return inOrder(claims, await this.database.lightly<NumberedRow>(toClaim(claims, lease)));
   }
 
   /** Records how attempts ended; reports of attempts that are not current move nothing. */
   finish(reports: readonly Finished[]): Promise<MovedJob[]> {
-    const rows = reports.map(({ jobId, attempt, outcome }) => ({
-      job_id: jobId,
-      attempt,
-      state: outcome.state,
-      reason: outcome.reason,
-      limit_hit: outcome.limit,
-      infrastructure: outcome.infrastructure ?? false,
-      message: outcome.message && storable(outcome.message),
-      exit_code: outcome.exitCode,
-      signal: outcome.signal,
-      started_at: outcome.startedAt,
-      finished_at: outcome.finishedAt,
-      usage: outcome.usage,
-      stdout: outcome.stdout,
-      stderr: outcome.stderr,
-      outputs: outcome.outputs,
-    }));
-    return this.database.lightly('finish', FINISH, [JSON.stringify(rows)]);
+    return this.database.lightly(toFinish(reports));
+  }
+
+  /**
+   * Both, for slots that are free now and want their next jobs: a claim sees what the reports have freed. Reports may
+   * have waited for long, so their claims count only while the worker is there.
+   * @param lease seconds
+   * @param heardWithin seconds of silence after which a worker is not there
+   * @returns what the reports moved; and as of `claim`, or why that failed, which undoes no report
+   */
+  async finishAndClaim(
+    reports: readonly Finished[],
+    claims: readonly Claim[],
+    { lease, heardWithin }: { lease: number; heardWithin: number },
+  ): Promise<[MovedJob[], (ClaimedRow | undefined)[] | Error]> {
+    const [moved, taken] = await this.database.bothLightly<MovedJob, NumberedRow>(
+      toFinish(reports),
+      toClaim(claims, lease, heardWithin),
+    );
+    return [moved, taken instanceof Error ? taken : inOrder(claims, taken)];
   }
 
   /** An attempt that its worker reports as dead, or hands back. */
@@ -367,4 +363,46 @@ function toRow({ spec, ...job }: NewJob): Record<string, unknown> {
     losses_left: infrastructure.tries,
     requires: maskOf(requirementsOf(spec.limits, spec.isolation)),
   };
+}
+
+interface NumberedRow extends ClaimedRow {
+  /** Which of the claims it answers, from 1 on. */
+  readonly nth: string;
+}
+
+function toClaim(claims: readonly Claim[], lease: number, heardWithin: number | null = null): Prepared {
+  const values = [
+    claims.map((claim) => claim.queue),
+    claims.map((claim) => claim.claimId),
+    claims.map((claim) => claim.workerId),
+    lease,
+    heardWithin,
+  ];
+  return { name: 'claim', text: CLAIM, values };
+}
+
+function inOrder(claims: readonly Claim[], rows: readonly NumberedRow[]): (ClaimedRow | undefined)[] {
+  const taken = new Map(rows.map(({ nth, ...row }) => [Number(nth), row]));
+  return claims.map((_claim, index) => taken.get(index + 1));
+}
+
+function toFinish(reports: readonly Finished[]): Prepared {
+  const rows = reports.map(({ jobId, attempt, outcome }) => ({
+    job_id: jobId,
+    attempt,
+    state: outcome.state,
+    reason: outcome.reason,
+    limit_hit: outcome.limit,
+    infrastructure: outcome.infrastructure ?? false,
+    message: outcome.message && storable(outcome.message),
+    exit_code: outcome.exitCode,
+    signal: outcome.signal,
+    started_at: outcome.startedAt,
+    finished_at: outcome.finishedAt,
+    usage: outcome.usage,
+    stdout: outcome.stdout,
+    stderr: outcome.stderr,
+    outputs: outcome.outputs,
+  }));
+  return { name: 'finish', text: FINISH, values: [JSON.stringify(rows)] };
 }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { z } from 'zod';
-import { JOB_STATES } from '#shared/job/job-state.js';
+import { JOB_STATES, type JobState } from '#shared/job/job-state.js';
 import { seesAll, type Viewer } from '../auth/viewer.js';
 import { Database } from '../database/database.js';
 import { Problem } from '../http/problem.js';
@@ -41,6 +41,8 @@ const ONE = `
   LEFT JOIN attempts a ON a.job_id = j.id AND a.attempt = j.attempt
   WHERE j.id = $1 AND ($2::text IS NULL OR j.owner = $2)`;
 
+const STATE = 'SELECT state FROM jobs WHERE id = $1 AND ($2::text IS NULL OR owner = $2)';
+
 const ATTEMPTS = `SELECT to_jsonb(a) - 'stdout' - 'stderr' AS row FROM attempts a WHERE job_id = $1 ORDER BY attempt`;
 
 /** Reads jobs for those who may see them: somebody else's job is not there. */
@@ -58,13 +60,15 @@ export class JobQueries {
 
   /** @throws {Problem} 404 `not_found` */
   async row(id: string, viewer: Viewer): Promise<JobWithAttempts> {
-    const row = z.uuid().safeParse(id).success ? await this.find(id, ownerSeenBy(viewer)) : undefined;
-    if (row) return row;
-    throw new Problem(
-      404,
-      'not_found',
-      `There is no job ${JSON.stringify(id)} that this key may see; check the id, or list the jobs at /v1/jobs.`,
-    );
+    const row = isId(id) ? await this.find(id, ownerSeenBy(viewer)) : undefined;
+    return row ?? notFound(id);
+  }
+
+  /** @throws {Problem} 404 `not_found` */
+  async state(id: string, viewer: Viewer): Promise<JobState> {
+    const values = [id, ownerSeenBy(viewer)];
+    const rows = isId(id) ? await this.database.prepared<{ state: JobState }>('state', STATE, values) : [];
+    return rows[0]?.state ?? notFound(id);
   }
 
   /** The job with its latest attempt. @throws {Problem} 404 `not_found` */
@@ -137,5 +141,15 @@ function labelsOf(label: JobFilter['label']): Record<string, string | undefined>
       const equals = text.indexOf('=');
       return equals < 0 ? [text, undefined] : [text.slice(0, equals), text.slice(equals + 1)];
     }),
+  );
+}
+
+const isId = (id: string) => z.uuid().safeParse(id).success;
+
+function notFound(id: string): never {
+  throw new Problem(
+    404,
+    'not_found',
+    `There is no job ${JSON.stringify(id)} that this key may see; check the id, or list the jobs at /v1/jobs.`,
   );
 }

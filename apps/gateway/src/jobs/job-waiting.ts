@@ -3,7 +3,6 @@ import { isFinal } from '#shared/job/job-state.js';
 import type { Viewer } from '../auth/viewer.js';
 import { JobEvents } from '../events/job-events.js';
 import { JobQueries } from './job-queries.js';
-import type { JobView } from './job-view.js';
 
 /** An event of another gateway may get lost; the database is asked this often all the same. */
 const LOOK_AGAIN_MS = 5000;
@@ -24,22 +23,21 @@ export class JobWaiting implements OnModuleDestroy {
   }
 
   /**
-   * The job once it is final, or as it is when the time is up.
+   * Resolves once the job is final, or when the time is up.
    * @param seconds how long at most
    * @param gone fires when the client has gone
    * @throws {Problem} 404 `not_found`
    */
-  async final(id: string, viewer: Viewer, seconds: number, gone: AbortSignal): Promise<JobView> {
+  async final(id: string, viewer: Viewer, seconds: number, gone: AbortSignal): Promise<void> {
     const deadline = Date.now() + seconds * 1000;
     for (;;) {
       const slice = Math.min(deadline - Date.now(), LOOK_AGAIN_MS);
       const stop = AbortSignal.any([this.closing.signal, gone, AbortSignal.timeout(Math.max(slice, 0))]);
       // Listens before it looks, so that an end in between is not missed.
       const ended = this.events.final(id, stop);
-      const job = await this.queries.view(id, viewer);
-      const over = isFinal(job.state) || slice <= 0 || this.closing.signal.aborted || gone.aborted;
-      if (over) return job;
-      await ended;
+      const over = isFinal(await this.queries.state(id, viewer));
+      if (over || slice <= 0 || this.closing.signal.aborted || gone.aborted) return;
+      if (await ended) return;
     }
   }
 }

@@ -93,7 +93,8 @@ export class JobsController {
     if (wanted === undefined) return view;
     const wait = Math.min(wanted, this.config.maxWait);
     void reply.header('preference-applied', `wait=${wait}`);
-    const job = await this.waiting.final(view.id, viewer, wait, clientGone(reply));
+    await this.waiting.final(view.id, viewer, wait, clientGone(reply));
+    const job = await this.queries.view(view.id, viewer);
     if (isFinal(job.state)) void reply.status(200);
     return job;
   }

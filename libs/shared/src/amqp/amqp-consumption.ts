@@ -162,7 +162,8 @@ export class AmqpConsumption implements Consumption {
       await this.silence(consumer);
       this.settle(channel, message, 'ack');
     };
-    const settlement = await this.decide({ message: this.raw(message), release });
+    const drawAnother = () => this.draw(channel);
+    const settlement = await this.decide({ message: this.raw(message), release, drawAnother });
     if (!released) this.settle(channel, message, settlement);
     consumer.underWay--;
     this.underWay.next(this.underWay.value - 1);
@@ -176,6 +177,15 @@ export class AmqpConsumption implements Consumption {
     } catch (error) {
       this.logger.error(`${this.describe()}: a handler failed on a message: ${(error as Error)?.message}`);
       return 'dead-letter';
+    }
+  }
+
+  private async draw(channel: Channel): Promise<boolean> {
+    try {
+      return Boolean(await channel.get(this.queue, { noAck: true }));
+    } catch {
+      // The channel is gone.
+      return false;
     }
   }
 

@@ -26,6 +26,11 @@ export interface Delivery {
    * consumer listens again when the handler has settled. For work longer than a broker's patience.
    */
   release(): Promise<void>;
+  /**
+   * Takes one more message out of the same queue, unseen.
+   * @returns false when there was none, or when nobody could be asked
+   */
+  drawAnother(): Promise<boolean>;
 }
 
 export type ConsumerHandler = (delivery: Delivery) => Promise<Settlement>;

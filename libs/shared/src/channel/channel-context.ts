@@ -32,6 +32,11 @@ export class ChannelContext extends BaseRpcContext<[Delivery]> {
     return this.delivery.release();
   }
 
+  /** Takes one more message out of the same queue, unseen. @returns false when there was none */
+  drawAnother(): Promise<boolean> {
+    return this.delivery.drawAnother();
+  }
+
   private get delivery(): Delivery {
     return this.getArgByIndex(0);
   }

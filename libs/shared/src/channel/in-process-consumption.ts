@@ -33,7 +33,7 @@ export class InProcessConsumption implements Consumption {
 
   private async handle(message: RawMessage, release: () => Promise<void>): Promise<Settlement> {
     try {
-      return await this.handler({ message, release });
+      return await this.handler({ message, release, drawAnother: async () => this.queue.draw() });
     } catch (error) {
       this.logger.error(`${this.queue.name}: a handler failed on a message: ${(error as Error)?.message}`);
       return 'dead-letter';

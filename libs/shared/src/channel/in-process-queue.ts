@@ -48,6 +48,13 @@ export class InProcessQueue {
     this.dispatchSoon();
   }
 
+  /** Takes a message out unseen. @returns false when there is none */
+  draw(): boolean {
+    if (this.depth() === 0) return false;
+    this.shift();
+    return true;
+  }
+
   depth(): number {
     this.dropExpired();
     return this.entries.length;

@@ -126,9 +126,22 @@ export const outcome = z
   );
 export type Outcome = z.infer<typeof outcome>;
 
-export const finished = z.object({ ...attemptRef, workerId, outcome });
+export const finished = z.object({
+  ...attemptRef,
+  workerId,
+  outcome,
+  next: z
+    .object({ claimId: z.uuid(), queue: queueName })
+    .optional()
+    .describe(
+      'What the slot that is free now would claim next; it has to be asked for as long as that is unanswered',
+    ),
+});
 /** `refused`: this attempt is not (or no longer) the job's; drop what is kept of it. */
 export const recordedReply = z.object({ status: z.enum(['recorded', 'refused']) });
+export const finishedReply = recordedReply.extend({
+  job: claimedJob.nullable().optional().describe('What `next` is given; absent where it was not answered'),
+});
 
 /** An attempt that ended without an outcome: handed back by a drain, or found dead after a crash. */
 export const lost = z.object({
@@ -300,12 +313,13 @@ export type SignalReply = z.infer<typeof signalReply>;
 export type DrainOrder = MessageBody<'drain'>;
 export type ClaimReply = z.infer<typeof claimReply>;
 export type RecordedReply = z.infer<typeof recordedReply>;
+export type FinishedReply = z.infer<typeof finishedReply>;
 export type RegisterReply = z.infer<typeof registerReply>;
 
 /** What answers each request. */
 export const REPLIES = {
   claim: claimReply,
-  finished: recordedReply,
+  finished: finishedReply,
   lost: recordedReply,
   register: registerReply,
   signal: signalReply,

@@ -408,7 +408,9 @@ CREATE UNLOGGED TABLE log_chunks (
 )`;
 
 /**
- * One claim: whose turn, then which job of theirs. Asked again with the same claim id it gives the same job.
+ * One claim: whose turn, then which job of theirs. Asked again with the same claim id it gives the same job. With
+ * \`in_heard_within\` it gives nothing to a worker that was silent for so long or is about to stop: the claim may have
+ * waited for a gateway longer than its worker.
  *
  * In a mixed queue the first lane of each set of requirements is looked at: however many jobs wait for another kind
  * of worker, a claim steps over all of one set at once.
@@ -417,7 +419,7 @@ CREATE UNLOGGED TABLE log_chunks (
  * because a submission happened to hold the lane at that moment.
  */
 const claimJob = `
-CREATE FUNCTION claim_job(in_queue text, in_claim uuid, in_worker text, in_lease interval)
+CREATE FUNCTION claim_job(in_queue text, in_claim uuid, in_worker text, in_lease interval, in_heard_within interval)
 RETURNS TABLE (job jobs, event_id bigint) LANGUAGE plpgsql
 -- there is an index for every order; a planner that has seen only empty tables would rather sort all that waits
 SET enable_sort = off SET enable_seqscan = off AS $$
@@ -427,14 +429,16 @@ DECLARE
   lacks integer;
   worker_host text;
   worker_image text;
+  is_there boolean;
   lane_owner text;
   sets integer[];
   picked jobs%ROWTYPE;
 BEGIN
   -- what was claimed with this id before, looked for among the attempts: among the jobs of a worker lie all that it
   -- had since the last vacuum; and what is registered of queue and worker. A stranger takes what requires nothing
-  SELECT (SELECT a.job_id FROM attempts a WHERE a.claim_id = in_claim), q.mixed, ~coalesce(w.enforces, 0), w.host, w.image
-  INTO asked_before, is_mixed, lacks, worker_host, worker_image
+  SELECT (SELECT a.job_id FROM attempts a WHERE a.claim_id = in_claim), q.mixed, ~coalesce(w.enforces, 0), w.host, w.image,
+         coalesce(w.heard_at > now() - in_heard_within AND NOT w.draining AND NOT w.drain_requested, false)
+  INTO asked_before, is_mixed, lacks, worker_host, worker_image, is_there
   FROM queues q LEFT JOIN workers w ON w.id = in_worker WHERE q.name = in_queue;
   IF asked_before IS NOT NULL THEN
     -- the first answer was lost, and no heartbeat renews the lease before one arrives
@@ -445,6 +449,8 @@ BEGIN
     IF FOUND THEN RETURN QUERY SELECT picked, NULL::bigint; END IF;
     RETURN;
   END IF;
+
+  IF in_heard_within IS NOT NULL AND NOT is_there THEN RETURN; END IF;
 
   FOR round IN 1..100 LOOP
     IF is_mixed THEN
