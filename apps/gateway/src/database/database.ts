@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream';
 import { Injectable } from '@nestjs/common';
 import type { Pool, PoolClient, QueryResultRow } from 'pg';
 import type { DataSource } from 'typeorm';
@@ -60,7 +61,9 @@ export class Database implements Statements {
    */
   async lightly<T extends QueryResultRow>(statement: Prepared): Promise<T[]> {
     return this.connected(async (client) => {
-      const [{ rows }] = await Promise.all([client.query<T>(statement), client.query(FLUSH)]);
+      const [{ rows }] = await Promise.all(
+        together(client, () => [client.query<T>(statement), client.query(FLUSH)] as const),
+      );
       return rows;
     });
   }
@@ -74,14 +77,16 @@ export class Database implements Statements {
     second: Prepared,
   ): Promise<[A[], B[] | Error]> {
     return this.connected(async (client) => {
-      const [{ rows }, following] = await Promise.all([
-        client.query<A>(first),
-        client.query<B>(second).then(
-          (result) => result.rows,
-          (error: Error) => error,
-        ),
-        client.query(FLUSH),
-      ]);
+      const [{ rows }, following] = await Promise.all(
+        together(client, () => {
+          const recorded = client.query<A>(first);
+          const following = client.query<B>(second).then(
+            (result) => result.rows,
+            (error: Error) => error,
+          );
+          return [recorded, following, client.query(FLUSH)] as const;
+        }),
+      );
       return [rows, following];
     });
   }
@@ -131,6 +136,17 @@ function statementsOn(client: PoolClient): Statements {
     one: async <T extends QueryResultRow>(text: string, values: unknown[] = []) =>
       (await client.query<T>(text, values)).rows[0],
   };
+}
+
+/** What is sent meanwhile leaves as one packet, and wakes Postgres once. */
+function together<R>(client: PoolClient, send: () => R): R {
+  const { stream } = (client as unknown as { connection: { stream: Writable } }).connection;
+  stream.cork();
+  try {
+    return send();
+  } finally {
+    stream.uncork();
+  }
 }
 
 async function again<R>(work: () => Promise<R>): Promise<R> {

@@ -1,7 +1,9 @@
+import type { Writable } from 'node:stream';
 import type { LoggerService } from '@nestjs/common';
 import { connect, type ChannelModel, type RecoveringChannelModel } from 'amqplib';
 import { BehaviorSubject } from 'rxjs';
 import { patiently } from './amqp-channels.js';
+import { gatherWrites } from './gathered-writes.js';
 
 const HEARTBEAT_SECONDS = 10;
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -105,6 +107,8 @@ export class AmqpConnection {
     // amqplib listens only after this, and would neither hear an error nor a close until then.
     model.on('error', () => undefined);
     model.on('close', (error) => (lost = error ?? new Error('the connection was closed')));
+    const socket = socketOf(model);
+    if (socket) gatherWrites(socket);
     await this.prepare(model);
     if (lost) throw lost;
   }
@@ -126,6 +130,6 @@ export function checkedAmqpUrl(url: string): string {
   return parsed.href;
 }
 
-function socketOf(model: ChannelModel | null): { destroy(): void } | undefined {
-  return (model?.connection as { stream?: { destroy(): void } } | undefined)?.stream;
+function socketOf(model: ChannelModel | null): Writable | undefined {
+  return (model?.connection as { stream?: Writable } | undefined)?.stream;
 }
