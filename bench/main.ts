@@ -7,6 +7,7 @@ import { claims } from './claims.js';
 import { summarize, type Figure } from './figures.js';
 import { files } from './files.js';
 import { House } from './house.js';
+import { floor } from './floor.js';
 import { idle } from './idle.js';
 import { isolation } from './isolation.js';
 import { latency } from './latency.js';
@@ -24,6 +25,7 @@ import { worker } from './worker.js';
 const PARTS: Readonly<Record<string, Part>> = {
   limits,
   throughput,
+  floor,
   peers,
   worker,
   latency,
