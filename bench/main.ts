@@ -7,7 +7,7 @@ import { claims } from './claims.js';
 import { summarize, type Figure } from './figures.js';
 import { files } from './files.js';
 import { House } from './house.js';
-import { floor } from './floor.js';
+
 import { idle } from './idle.js';
 import { isolation } from './isolation.js';
 import { latency } from './latency.js';
@@ -17,6 +17,7 @@ import { describeMachine, machineLine } from './machine.js';
 import type { Part } from './part.js';
 import { peers } from './peers.js';
 import { recovery } from './recovery.js';
+import { skeleton } from './skeleton.js';
 import { submissions } from './submissions.js';
 import { tableOf } from './table.js';
 import { throughput } from './throughput.js';
@@ -25,7 +26,7 @@ import { worker } from './worker.js';
 const PARTS: Readonly<Record<string, Part>> = {
   limits,
   throughput,
-  floor,
+  skeleton,
   peers,
   worker,
   latency,

@@ -4,7 +4,7 @@ import type { PartialFiles } from './partial-files.js';
 
 /**
  * Why an attempt is ended from outside. `cancel`: its outcome is `canceled`. `drain`: handed back. `abandon`: it
- * belongs to somebody else by now, nothing is said of it.
+ * belongs to somebody else by now: nothing more is uploaded, and a report under way is refused.
  */
 export type Ending = 'cancel' | 'drain' | 'abandon';
 

@@ -1,16 +1,16 @@
 import type { Channel } from 'amqplib';
 
 /** As Labhand's: tickets are replicated, requests are answered by direct reply-to. */
-export const TICKETS = 'labhand.floor.tickets';
-export const CLAIMS = 'labhand.floor.claims';
-export const REPORTS = 'labhand.floor.reports';
+export const TICKETS = 'labhand.skeleton.tickets';
+export const CLAIMS = 'labhand.skeleton.claims';
+export const REPORTS = 'labhand.skeleton.reports';
 
-export interface FloorJob {
+export interface SkeletonJob {
   readonly id: string;
   readonly spec: { readonly command: readonly string[] };
 }
 
-export interface FloorReport {
+export interface SkeletonReport {
   readonly id: string;
   readonly exitCode: number | undefined;
 }

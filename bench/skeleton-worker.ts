@@ -3,7 +3,14 @@ import path from 'node:path';
 import { connect, type ConsumeMessage } from 'amqplib';
 import { startLauncher } from '#worker/launcher-client.js';
 import { launcherPaths } from '#worker/launcher-paths.js';
-import { CLAIMS, declareQueues, REPORTS, TICKETS, type FloorJob, type FloorReport } from './floor-queues.js';
+import {
+  CLAIMS,
+  declareQueues,
+  REPORTS,
+  TICKETS,
+  type SkeletonJob,
+  type SkeletonReport,
+} from './skeleton-queues.js';
 
 /** The way of a job through a worker and nothing else; its command is started and confined by Labhand's launcher. */
 
@@ -18,17 +25,17 @@ async function main(): Promise<void> {
   const publishing = await connect(process.env.AMQP_URL!, { noDelay: true });
   const consuming = await connect(process.env.AMQP_URL!, { noDelay: true });
   const plain = await publishing.createChannel();
-  const waiting = new Map<string, (job: FloorJob | null) => void>();
+  const waiting = new Map<string, (job: SkeletonJob | null) => void>();
   const answered = ({ properties, content }: ConsumeMessage) => {
     const correlationId = String(properties.correlationId);
-    waiting.get(correlationId)!(JSON.parse(content.toString()) as FloorJob | null);
+    waiting.get(correlationId)!(JSON.parse(content.toString()) as SkeletonJob | null);
     waiting.delete(correlationId);
   };
   await plain.consume(DIRECT_REPLY_TO, (answer) => answered(answer!), { noAck: true });
 
   let asked = 0;
-  const ask = (queue: string, body: FloorReport | object) =>
-    new Promise<FloorJob | null>((resolve) => {
+  const ask = (queue: string, body: SkeletonReport | object) =>
+    new Promise<SkeletonJob | null>((resolve) => {
       const correlationId = String(++asked);
       waiting.set(correlationId, resolve);
       plain.publish('', queue, Buffer.from(JSON.stringify(body)), {
@@ -37,7 +44,7 @@ async function main(): Promise<void> {
       });
     });
 
-  const run = async ({ id, spec }: FloorJob): Promise<FloorReport> => {
+  const run = async ({ id, spec }: SkeletonJob): Promise<SkeletonReport> => {
     const workspace = path.join(folder, id);
     const [stdout, stderr] = [`${workspace}.out`, `${workspace}.err`];
     await mkdir(workspace);

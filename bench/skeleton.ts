@@ -14,8 +14,11 @@ const LOOK_EVERY_MS = 25;
 const SINGLE = 200;
 const JOB = { command: ['/bin/true'] };
 
-/** The same parts doing a job's way and nothing else: what no arrangement of them can be expected to beat by much. */
-export const floor: Part = {
+/**
+ * The same parts doing a job's way and nothing else, written plainly. No lower bound: it neither bundles nor gathers
+ * nor uses folders again, as Labhand does.
+ */
+export const skeleton: Part = {
   async measure(house, scale) {
     const databaseUrl = await house.createDatabase();
     const { gateway, worker, client } = await start(house, databaseUrl);
@@ -56,14 +59,14 @@ async function start(
   const url = `http://127.0.0.1:${port}`;
   const common = { AMQP_URL: house.rabbitmq.url };
   const gateway = await house.startProgram(
-    'dist/bench/floor-gateway.js',
+    'dist/bench/skeleton-gateway.js',
     { ...common, DATABASE_URL: databaseUrl, PORT: String(port) },
     () => answersOk(url),
   );
   const client = new BenchClient(url, '');
   const dist = path.join(house.options.top, 'dist');
   const worker = await house.startProgram(
-    'dist/bench/floor-worker.js',
+    'dist/bench/skeleton-worker.js',
     { ...common, DIST: dist, STATE_DIR: house.newStateDir(), SLOTS: String(SLOTS) },
     () => true,
   );

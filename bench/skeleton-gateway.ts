@@ -3,7 +3,14 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { text } from 'node:stream/consumers';
 import { connect, type ConsumeMessage } from 'amqplib';
 import pg from 'pg';
-import { CLAIMS, declareQueues, REPORTS, TICKETS, type FloorJob, type FloorReport } from './floor-queues.js';
+import {
+  CLAIMS,
+  declareQueues,
+  REPORTS,
+  TICKETS,
+  type SkeletonJob,
+  type SkeletonReport,
+} from './skeleton-queues.js';
 
 /**
  * The way of a job through a gateway and nothing else: no checks, keys, owners, lanes, events, leases, limits, logs or
@@ -32,7 +39,7 @@ async function main(): Promise<void> {
   const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 6 });
   await pool.query(CREATE);
   const run = (name: string, sql: string, values: unknown[]) =>
-    pool.query<FloorJob>({ name, text: sql, values });
+    pool.query<SkeletonJob>({ name, text: sql, values });
 
   const publishing = await connect(process.env.AMQP_URL!, { noDelay: true });
   const consuming = await connect(process.env.AMQP_URL!, { noDelay: true });
@@ -43,7 +50,7 @@ async function main(): Promise<void> {
   await requests.prefetch(100);
   const waiters = new Map<string, () => void>();
 
-  const answer = (request: ConsumeMessage, job: FloorJob | undefined) => {
+  const answer = (request: ConsumeMessage, job: SkeletonJob | undefined) => {
     const { replyTo, correlationId } = request.properties as { replyTo: string; correlationId: string };
     plain.publish('', replyTo, Buffer.from(JSON.stringify(job ?? null)), { correlationId });
     requests.ack(request);
@@ -53,7 +60,7 @@ async function main(): Promise<void> {
     (request) => void (async () => answer(request!, (await run('take', TAKE, [])).rows[0]))(),
   );
   const record = async (request: ConsumeMessage) => {
-    const { id, exitCode } = JSON.parse(request.content.toString()) as FloorReport;
+    const { id, exitCode } = JSON.parse(request.content.toString()) as SkeletonReport;
     const { rows } = await run('finish', FINISH_AND_TAKE, [id, exitCode]);
     waiters.get(id)?.();
     answer(request, rows[0]);
