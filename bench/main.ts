@@ -7,7 +7,6 @@ import { claims } from './claims.js';
 import { summarize, type Figure } from './figures.js';
 import { files } from './files.js';
 import { House } from './house.js';
-
 import { idle } from './idle.js';
 import { isolation } from './isolation.js';
 import { latency } from './latency.js';
