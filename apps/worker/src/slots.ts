@@ -43,10 +43,8 @@ export class Slots {
   private async serveTicket(queue: string, context: ChannelContext): Promise<void> {
     if (this.drain.draining || !(await this.quota.mayAsk())) return this.leaveToOthers();
     const claim = new JobClaim(queue);
-    let job = await this.answerTo(claim.send(this.tools, this.drain.over));
-    const comesTooLate = this.drain.draining;
+    let job = await this.received(claim.send(this.tools, this.drain.over));
     this.quota.answered(job !== undefined);
-    if (job && comesTooLate) return this.attempt(job, () => handBack(job!, 'drain', this.tools));
     while (job) job = await this.attemptAndClaim(job, context);
   }
 
@@ -54,12 +52,17 @@ export class Slots {
   private async attemptAndClaim(job: ClaimedJob, context: ChannelContext): Promise<ClaimedJob | undefined> {
     const next = new JobClaim(job.queue, () => !this.drain.draining && !this.quota.limited);
     await this.attempt(job, () => attemptJob(job, this.tools, next));
-    const following = await this.answerTo(next.following(this.tools, this.drain.over));
-    if (!following) return undefined;
+    const following = await this.received(next.following(this.tools, this.drain.over));
     // It has a ticket too, which this slot does not need: it keeps the one that it has.
-    void context.drawAnother();
-    if (!this.drain.draining) return following;
-    await this.attempt(following, () => handBack(following, 'drain', this.tools));
+    if (following) void context.drawAnother();
+    return following;
+  }
+
+  /** What a claim was answered with; a job that comes while the worker drains is handed back at once. */
+  private async received(claim: Promise<ClaimedJob | undefined>): Promise<ClaimedJob | undefined> {
+    const job = await this.answerTo(claim);
+    if (!job || !this.drain.draining) return job;
+    await this.attempt(job, () => handBack(job, 'drain', this.tools));
     return undefined;
   }
 
