@@ -177,6 +177,15 @@ describe.each(Object.keys(BROKERS))('over %s', (name) => {
       { exchange: CONTROL_EXCHANGE.name, key: controlKey(worker.id) },
       { exchange: EVENTS_EXCHANGE.name, key: 'default.succeeded' },
     ];
+    // A gateway hears events while somebody waits for one, and a while longer.
+    await house.run({ command: ['true'] });
+    const unheard = { type: 'event', content: Buffer.from('{}'), headers: VERSION };
+    const hears = () =>
+      broker.publish({ ...places.at(-1)!, confirmed: true, persistent: false }, unheard).then(
+        () => true,
+        () => false,
+      );
+    await eventually(hears, true);
     for (const place of places) {
       for (const [, type, content, headers] of BAD) {
         const message = { type, content: Buffer.from(content), headers };

@@ -1,5 +1,6 @@
 import { Pool } from 'pg';
 import { Keys } from '#gateway/auth/keys.js';
+import { JobEvents } from '#gateway/events/job-events.js';
 import { EventSource } from '../support/event-source.js';
 import { startHouse, type House } from '../support/house.js';
 
@@ -37,6 +38,20 @@ describe('the events of a job', () => {
     const { id } = await house.run({ command: ['true'] });
     const source = await open(`/v1/jobs/${id}/events?state=running`);
     expect(statesOf(await source.rest())).toEqual(['running']);
+  });
+
+  it('wake who waits for its end at another gateway', async () => {
+    const other = await house.startGateway();
+    const { body } = await house.client.post('/v1/jobs', { command: ['true'], hold: true });
+    const events = other.app.get(JobEvents);
+    const patience = AbortSignal.timeout(30_000);
+    // The first who waits lets the gateway hear the others, and looks again when it does.
+    expect(await events.end(body.id, patience)).toBe('unknown');
+    const end = events.end(body.id, patience);
+    await house.client.post(`/v1/jobs/${body.id}/cancel`);
+    expect(await end).toBe('ended');
+    expect(patience.aborted).toBe(false);
+    await other.stop();
   });
 
   it('are not there for others', async () => {

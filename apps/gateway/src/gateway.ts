@@ -3,15 +3,8 @@ import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
-import {
-  CLAIMS_QUEUE,
-  EVENTS_EXCHANGE,
-  HEARTBEATS_QUEUE,
-  LIVE_QUEUE,
-  REPORTS_QUEUE,
-} from '#shared/amqp/topology.js';
+import { CLAIMS_QUEUE, HEARTBEATS_QUEUE, LIVE_QUEUE, REPORTS_QUEUE } from '#shared/amqp/topology.js';
 import type { Broker } from '#shared/channel/broker.js';
-import { FINAL_STATES } from '#shared/job/job-state.js';
 import { ChannelServer, type Subscription } from '#shared/channel/channel-server.js';
 import { AdminKey } from './auth/admin-key.js';
 import { createDataSource } from './database/data-source.js';
@@ -36,13 +29,6 @@ const SUBSCRIPTIONS: readonly Subscription[] = [
   { name: 'reports', source: { queue: REPORTS_QUEUE }, consumers: 1, prefetch: AT_ONCE },
   { name: 'heartbeats', source: { queue: HEARTBEATS_QUEUE }, consumers: 1, prefetch: AT_ONCE },
   { name: 'live', source: { queue: LIVE_QUEUE }, consumers: 1, prefetch: LIVE_AT_ONCE },
-  {
-    name: 'events',
-    // Only an end is waited for.
-    source: { exchange: EVENTS_EXCHANGE.name, keys: FINAL_STATES.map((state) => `#.${state}`) },
-    consumers: 1,
-    prefetch: AT_ONCE,
-  },
 ];
 
 const DATABASE_RETRY_MS = 2000;

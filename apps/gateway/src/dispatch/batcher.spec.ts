@@ -1,16 +1,24 @@
+import { gate } from '../../../../test/support/signals.js';
 import { Batcher } from './batcher.js';
 
 describe('Batcher', () => {
-  it('answers what arrives while a batch is under way in one further batch', async () => {
+  it('answers together what arrives in one turn, and what arrives while that is under way in one further batch', async () => {
     const batches: number[][] = [];
+    const underWay = gate();
     const batcher = new Batcher<number, number>(async (items) => {
       batches.push(items);
+      underWay.open();
       await new Promise(setImmediate);
       return items.map((item) => item * 2);
     });
-    const answers = await Promise.all([1, 2, 3, 4].map((item) => batcher.add(item)));
-    expect(answers).toEqual([2, 4, 6, 8]);
-    expect(batches).toEqual([[1], [2, 3, 4]]);
+    const first = [1, 2].map((item) => Promise.resolve().then(() => batcher.add(item)));
+    await underWay.opened;
+    const second = [3, 4].map((item) => batcher.add(item));
+    expect(await Promise.all([...first, ...second])).toEqual([2, 4, 6, 8]);
+    expect(batches).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
   });
 
   it('a bad item fails alone', async () => {

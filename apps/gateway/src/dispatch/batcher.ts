@@ -1,6 +1,6 @@
 /**
- * Answers together what arrives together: while one batch is under way the next one gathers. Alone, an item
- * waits for nothing.
+ * Answers together what arrives together, in one turn of the event loop or while another batch is under way. Alone, an
+ * item waits for the rest of the turn only.
  */
 export class Batcher<Item, Answer> {
   private waiting: Waiting<Item, Answer>[] = [];
@@ -18,12 +18,14 @@ export class Batcher<Item, Answer> {
   add(item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.waiting.push({ item, resolve, reject });
-      if (!this.busy) void this.run();
+      if (this.busy) return;
+      this.busy = true;
+      // Not at once: the requests of one bundle reach us one after the other, in the same turn.
+      setImmediate(() => void this.run());
     });
   }
 
   private async run(): Promise<void> {
-    this.busy = true;
     while (this.waiting.length > 0) {
       const batch = this.waiting.splice(0, this.most);
       if (!(await this.answer(batch)) && batch.length > 1) {

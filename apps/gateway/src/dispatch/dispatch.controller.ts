@@ -7,7 +7,6 @@ import type {
   Finished,
   FinishedReply,
   Heartbeat,
-  JobEvent,
   LogChunk,
   Lost,
   Paused,
@@ -16,7 +15,6 @@ import type {
   Register,
   RegisterReply,
 } from '#shared/messages/messages.js';
-import { JobEvents } from '../events/job-events.js';
 import { LiveLogs } from '../logs/live-logs.js';
 import { Workers } from '../workers/workers.js';
 import { Claims } from './claims.js';
@@ -33,7 +31,6 @@ export class DispatchController {
     private readonly leases: Leases,
     private readonly workers: Workers,
     private readonly logs: LiveLogs,
-    private readonly events: JobEvents,
   ) {}
 
   @MessagePattern<string>('claim')
@@ -81,10 +78,5 @@ export class DispatchController {
   @EventPattern<string>('progress')
   progress(@Payload() progress: Progress): Promise<void> {
     return this.reports.progress(progress);
-  }
-
-  @EventPattern<string>('event')
-  event(@Payload() event: JobEvent): void {
-    this.events.heard(event);
   }
 }

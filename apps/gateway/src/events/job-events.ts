@@ -1,10 +1,18 @@
-import { Injectable, Logger } from '@nestjs/common';
-import { EventEmitter, once } from 'node:events';
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { EventEmitter } from 'node:events';
+import { EVENTS_EXCHANGE } from '#shared/amqp/topology.js';
+import { BROKER, type Broker } from '#shared/channel/broker.js';
 import { ChannelClient } from '#shared/channel/channel-client.js';
-import { isFinal } from '#shared/job/job-state.js';
+import { decodeMessage } from '#shared/channel/envelope.js';
+import { FINAL_STATES, isFinal } from '#shared/job/job-state.js';
 import type { JobEvent } from '#shared/messages/messages.js';
 import type { MovedJob } from '../jobs/job-row.js';
+import { Ear } from './ear.js';
 import { Wakeups } from './wakeups.js';
+
+const HEARING = 'hearing';
+/** What is left of an end that was waited for. */
+export type EndNews = 'ended' | 'unknown';
 
 /**
  * Tells of recorded events: at once to those who wait in this gateway, and through the events exchange to the
@@ -14,36 +22,54 @@ import { Wakeups } from './wakeups.js';
 export class JobEvents {
   private readonly logger = new Logger(JobEvents.name);
   private readonly waiters = new EventEmitter({ captureRejections: false }).setMaxListeners(0);
+  private readonly ear: Ear;
 
   constructor(
+    @Inject(BROKER) broker: Broker,
     private readonly channel: ChannelClient,
     private readonly wakeups: Wakeups,
-  ) {}
+  ) {
+    const ends = { exchange: EVENTS_EXCHANGE.name, keys: FINAL_STATES.map((state) => `#.${state}`) };
+    this.ear = new Ear(
+      broker,
+      [ends],
+      (message) => this.waiters.emit((decodeMessage(message) as JobEvent).jobId),
+      () => this.waiters.emit(HEARING),
+    );
+  }
 
   /** To be called after the move has committed. */
   publish(moved: readonly MovedJob[]): void {
     for (const job of moved) {
       if (job.event_id === null) continue;
       const event = toEvent(job, job.event_id);
-      this.heard(event);
+      if (isFinal(event.state)) this.waiters.emit(event.jobId);
+      this.wakeups.moved(event.jobId);
       this.channel.tell('event', event).catch((error: Error) => {
         this.logger.debug(`event ${event.id} of job ${event.jobId} was not published: ${error.message}`);
       });
     }
   }
 
-  /** An event came from the exchange, or happened here. */
-  heard(event: JobEvent): void {
-    if (isFinal(event.state)) this.waiters.emit(event.jobId);
-    this.wakeups.moved(event.jobId);
-  }
-
-  /** Resolves with true at the job's final event, with false when `signal` fires. */
-  async final(jobId: string, signal: AbortSignal): Promise<boolean> {
-    return once(this.waiters, jobId, { signal }).then(
-      () => true,
-      () => false,
-    );
+  /**
+   * Resolves at the job's final event, recorded here or by another gateway; with `unknown` when `signal` fires, or
+   * when the event may have been missed because others were not heard until now.
+   */
+  end(jobId: string, signal: AbortSignal): Promise<EndNews> {
+    const hush = this.ear.listen();
+    return new Promise((resolve) => {
+      const settle = (news: EndNews) => {
+        this.waiters.off(jobId, onEnd).off(HEARING, onUnknown);
+        signal.removeEventListener('abort', onUnknown);
+        hush();
+        resolve(news);
+      };
+      const onEnd = () => settle('ended');
+      const onUnknown = () => settle('unknown');
+      this.waiters.on(jobId, onEnd).on(HEARING, onUnknown);
+      signal.addEventListener('abort', onUnknown);
+      if (signal.aborted) onUnknown();
+    });
   }
 }
 

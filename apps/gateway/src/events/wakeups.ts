@@ -2,15 +2,14 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { EVENTS_EXCHANGE, WRITTEN_EXCHANGE } from '#shared/amqp/topology.js';
-import { BROKER, type Broker, type Consumption, type Delivery } from '#shared/channel/broker.js';
+import { BROKER, type Broker, type RawMessage } from '#shared/channel/broker.js';
 import { ChannelClient } from '#shared/channel/channel-client.js';
 import { decodeMessage } from '#shared/channel/envelope.js';
 import type { JobEvent, MessageBody } from '#shared/messages/messages.js';
+import { Ear } from './ear.js';
 
 /** A wakeup may get lost on its way; followers look again this often all the same. */
 const LOOK_AGAIN_MS = 2000;
-/** How long this gateway goes on hearing the others when its last follower has left: the next one comes soon. */
-const LINGER_MS = 30_000;
 const ANY_EVENT = 'any event';
 
 /**
@@ -22,14 +21,15 @@ export class Wakeups {
   private readonly logger = new Logger(Wakeups.name);
   private readonly emitter = new EventEmitter().setMaxListeners(0);
   private readonly gateway = randomUUID();
-  private followers = 0;
-  private hearing?: Promise<Consumption[]>;
-  private lingering?: NodeJS.Timeout;
+  private readonly ear: Ear;
 
   constructor(
-    @Inject(BROKER) private readonly broker: Broker,
+    @Inject(BROKER) broker: Broker,
     private readonly channel: ChannelClient,
-  ) {}
+  ) {
+    const sources = [EVENTS_EXCHANGE, WRITTEN_EXCHANGE].map(({ name }) => ({ exchange: name, keys: ['#'] }));
+    this.ear = new Ear(broker, sources, (message) => this.heard(message));
+  }
 
   /** Logs have grown, and this gateway has recorded it. */
   written(jobIds: ReadonlySet<string>): void {
@@ -47,44 +47,13 @@ export class Wakeups {
 
   /** @param jobId undefined for the events of all jobs */
   follow(jobId: string | undefined): Wakeup {
-    if (this.followers++ === 0) this.hear();
-    return new Wakeup(this.emitter, jobId ?? ANY_EVENT, () => {
-      if (--this.followers === 0) this.lingering = setTimeout(() => this.hush(), LINGER_MS).unref();
-    });
+    return new Wakeup(this.emitter, jobId ?? ANY_EVENT, this.ear.listen());
   }
 
-  /** Only gateways with followers hear what happens in the others: most of it interests nobody. */
-  private hear(): void {
-    clearTimeout(this.lingering);
-    this.hearing ??= Promise.all(
-      [EVENTS_EXCHANGE, WRITTEN_EXCHANGE].map(({ name }) =>
-        this.broker.consume({ exchange: name, keys: ['#'] }, { consumers: 1, prefetch: 100 }, (delivery) =>
-          this.heard(delivery),
-        ),
-      ),
-    );
-    this.hearing.catch((error: Error) => {
-      this.hearing = undefined;
-      this.logger.debug(`other gateways cannot be heard: ${error.message}`);
-    });
-  }
-
-  private hush(): void {
-    const { hearing } = this;
-    this.hearing = undefined;
-    void hearing?.then((consumptions) => consumptions.map((consumption) => consumption.stop()));
-  }
-
-  private async heard({ message }: Delivery): Promise<'ack' | 'dead-letter'> {
-    try {
-      const body = decodeMessage(message);
-      if (message.type === 'event') this.moved((body as JobEvent).jobId);
-      else this.heardWritten(body as MessageBody<'written'>);
-      return 'ack';
-    } catch (error) {
-      this.logger.debug(`a message of another gateway is refused: ${(error as Error).message}`);
-      return 'dead-letter';
-    }
+  private heard(message: RawMessage): void {
+    const body = decodeMessage(message);
+    if (message.type === 'event') this.moved((body as JobEvent).jobId);
+    else this.heardWritten(body as MessageBody<'written'>);
   }
 
   private heardWritten({ gateway, jobIds }: MessageBody<'written'>): void {

@@ -34,10 +34,10 @@ export class JobWaiting implements OnModuleDestroy {
       const slice = Math.min(deadline - Date.now(), LOOK_AGAIN_MS);
       const stop = AbortSignal.any([this.closing.signal, gone, AbortSignal.timeout(Math.max(slice, 0))]);
       // Listens before it looks, so that an end in between is not missed.
-      const ended = this.events.final(id, stop);
+      const news = this.events.end(id, stop);
       const over = isFinal(await this.queries.state(id, viewer));
       if (over || slice <= 0 || this.closing.signal.aborted || gone.aborted) return;
-      if (await ended) return;
+      if ((await news) === 'ended') return;
     }
   }
 }
