@@ -40,8 +40,9 @@ class Handlers {
   async finished(@Payload() message: Finished): Promise<FinishedReply> {
     const status = await this.gateway.onFinished(message);
     this.gateway.hear('finished', message);
-    const isAnswered = message.next && this.gateway.answersNext;
-    return isAnswered ? { status, job: this.gateway.claim(message.next!.claimId) } : { status };
+    if (!message.next || !this.gateway.answersNext) return { status };
+    const job = this.gateway.claim(message.next.claimId);
+    return { status, job, draw: job !== null };
   }
 
   @MessagePattern<string>('lost')

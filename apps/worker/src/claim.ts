@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { ClaimedJob, Finished } from '#shared/messages/messages.js';
+import type { ClaimedJob, Finished, Reply } from '#shared/messages/messages.js';
 import type { GatewayLink } from './gateway-link.js';
 
 /**
@@ -10,6 +10,8 @@ export class JobClaim {
   private readonly claimId = randomUUID();
   private asked = false;
   private job?: ClaimedJob | null;
+  /** Whether a ticket lies for the job, which its slot does not need: it has one. */
+  leavesTicket = false;
 
   /** @param mayAsk whether the slot takes another job, when it comes to that */
   constructor(
@@ -23,9 +25,10 @@ export class JobClaim {
     return this.asked ? { claimId: this.claimId, queue: this.queue } : undefined;
   }
 
-  /** What came with the answer to that report. @param job null: there is none; undefined: that was not answered */
-  answered(job: ClaimedJob | null | undefined): void {
+  /** What came with the answer to that report: `job` is null where there is none, undefined where that was not answered. */
+  answered({ job, draw = false }: Reply<'finished'>): void {
     this.job = job;
+    this.leavesTicket = draw;
   }
 
   /**

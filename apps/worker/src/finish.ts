@@ -38,9 +38,9 @@ export async function reportOutcome(
   const { jobId, attempt } = entry;
   const report = { jobId, attempt, workerId: tools.workerId, outcome, next: claim?.question() };
   // Also of an attempt that was abandoned meanwhile: a claim that went along must not be answered to nobody.
-  const { status, job } = await tools.link.ask('finished', report, held.left);
-  claim?.answered(job);
-  if (status === 'refused') logger.warn(`The outcome of the attempt ${held.key} was refused as stale.`);
+  const reply = await tools.link.ask('finished', report, held.left);
+  claim?.answered(reply);
+  if (reply.status === 'refused') logger.warn(`The outcome of the attempt ${held.key} was refused as stale.`);
 }
 
 async function uploadAll(

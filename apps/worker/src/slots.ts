@@ -53,8 +53,7 @@ export class Slots {
     const next = new JobClaim(job.queue, () => !this.drain.draining && !this.quota.limited);
     await this.attempt(job, () => attemptJob(job, this.tools, next));
     const following = await this.received(next.following(this.tools, this.drain.over));
-    // It has a ticket too, which this slot does not need: it keeps the one that it has.
-    if (following) void context.drawAnother();
+    if (following && next.leavesTicket) void context.drawAnother();
     return following;
   }
 

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { Claim, ClaimReply, ClaimedJob, InputFile } from '#shared/messages/messages.js';
+import type { Claim, ClaimReply, ClaimedJob, FinishedReply, InputFile } from '#shared/messages/messages.js';
 import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
 import { AttemptTokens } from '../files/attempt-token.js';
 import { JobEvents } from '../events/job-events.js';
@@ -42,8 +42,15 @@ export class Claims {
     this.events.publish(taken.filter((job) => job !== undefined));
   }
 
+  /** The answer to a claim that came with a report: its slot has a ticket already. */
+  async replyToSlot(queue: string, taken: Taken): Promise<Pick<FinishedReply, 'job' | 'draw'>> {
+    // A job that is given once more was given without a look at its ticket, or with one.
+    const draw = taken !== undefined && taken.event_id !== null && this.tickets.isSuperfluous(queue);
+    return { ...(await this.reply(queue, taken)), ...(draw ? { draw } : {}) };
+  }
+
   /** @param queue that was claimed in */
-  async reply(queue: string, taken: Taken): Promise<ClaimReply> {
+  private async reply(queue: string, taken: Taken): Promise<ClaimReply> {
     this.metrics.claims.inc({ queue, result: taken ? 'job' : 'empty' });
     return { job: taken ? await this.toClaimedJob(taken) : null };
   }

@@ -54,7 +54,7 @@ export class Reports {
     const { moved, given } = await this.batcher.add(report);
     const recorded = await this.reply(moved, report, ALREADY_RECORDED);
     if (!report.next || !given) return recorded;
-    return { ...recorded, ...(await this.claims.reply(report.next.queue, given.taken)) };
+    return { ...recorded, ...(await this.claims.replyToSlot(report.next.queue, given.taken)) };
   }
 
   async lost(report: Lost): Promise<RecordedReply> {

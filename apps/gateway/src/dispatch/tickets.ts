@@ -12,6 +12,14 @@ import { goneAfter } from '../workers/gone-after.js';
  */
 const MOST_TICKETS = 5000;
 
+/**
+ * Where so many lie no slot is free, or it would have taken one: nobody waits for another ticket, and a busy slot goes
+ * on without.
+ */
+const PLENTY = 100;
+/** Milliseconds between looks whether there are still plenty. */
+const PLENTY_LOOK_MS = 250;
+
 /** Milliseconds between two searches for a worker that a queue's other workers led to. */
 const SEARCH_PAUSE_MS = 500;
 
@@ -62,6 +70,10 @@ export class Tickets {
   private readonly logger = new Logger(Tickets.name);
   /** Queues with jobs that only some of their workers may take, and when such a worker was last searched for. */
   private picky = new Map<string, number>();
+  /** Queues with plenty of tickets, and how many jobs of this gateway got none since. */
+  private readonly spared = new Map<string, number>();
+  /** Tickets that were published since a queue was looked at. */
+  private readonly unlooked = new Map<string, number>();
 
   constructor(
     private readonly database: Database,
@@ -70,8 +82,30 @@ export class Tickets {
     @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
   ) {}
 
-  /** Resolves when the broker has it, or has failed to take it: then reconciliation sees to it. */
+  /**
+   * One more, unless there are plenty. Resolves when the broker has it, or has failed to take it: then reconciliation
+   * sees to it.
+   */
   async publish(queue: string): Promise<void> {
+    const spared = this.spared.get(queue);
+    if (spared !== undefined) return void this.spared.set(queue, spared + 1);
+    const unlooked = (this.unlooked.get(queue) ?? 0) + 1;
+    this.unlooked.set(queue, unlooked % PLENTY);
+    if (unlooked === PLENTY) void this.look(queue);
+    await this.send(queue);
+  }
+
+  /**
+   * Of a job that is given to a slot that has a ticket already.
+   * @returns whether a ticket lies in its queue that nobody needs any more
+   */
+  isSuperfluous(queue: string): boolean {
+    const spared = this.spared.get(queue) ?? 0;
+    if (spared > 0) this.spared.set(queue, spared - 1);
+    return spared === 0;
+  }
+
+  private async send(queue: string): Promise<void> {
     await this.channel.tell('ticket', { queue }).catch((error: Error) => {
       this.logger.debug(`a ticket for ${queue} was not published: ${error.message}`);
     });
@@ -107,6 +141,19 @@ export class Tickets {
     for (const queue of picky) await this.search(queue);
   }
 
+  /** While there are plenty it looks again and again; then the jobs that got none get theirs. */
+  private async look(queue: string): Promise<void> {
+    const depth = await this.broker.depth(ticketsQueue(queue)).catch(() => 0);
+    if (depth >= PLENTY) {
+      if (!this.spared.has(queue)) this.spared.set(queue, 0);
+      setTimeout(() => void this.look(queue), PLENTY_LOOK_MS).unref();
+      return;
+    }
+    const missing = this.spared.get(queue) ?? 0;
+    this.spared.delete(queue);
+    await Promise.all(Array.from({ length: missing }, () => this.send(queue)));
+  }
+
   private async search(queue: string): Promise<void> {
     this.picky.set(queue, Date.now());
     const [free] = await this.database.query<{ slots: number }>(SEARCH, [goneAfter(this.config), queue]);
@@ -115,8 +162,10 @@ export class Tickets {
 
   private async fill(queue: string, wanted: number): Promise<void> {
     if (wanted <= 0) return;
-    const missing = wanted - (await this.broker.depth(ticketsQueue(queue)));
-    if (missing <= 0) return;
+    const depth = await this.broker.depth(ticketsQueue(queue));
+    const missing = wanted - depth;
+    if (missing <= 0 || depth >= PLENTY) return;
+    if (this.spared.has(queue)) this.spared.set(queue, 0);
     await Promise.all(Array.from({ length: missing }, () => this.channel.tell('ticket', { queue })));
     this.logger.debug(`${missing} tickets for ${queue} were missing and are published`);
   }

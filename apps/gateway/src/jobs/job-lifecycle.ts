@@ -80,11 +80,14 @@ const RESUME = move(`
 
 const CLAIMED = fieldsOf([...MOVED_COLUMNS, 'spec', 'inputs', 'traceparent'], 'taken.job');
 
-/** Each claim in its own turn: the function sees what the one before it took. */
+/**
+ * Each claim in its own turn: the function sees what the one before it took. As JSON, for of arrays the planner knows
+ * the length, finds a plan for just so many cheaper than the one that it keeps, and plans each claim anew.
+ */
 const CLAIM = `
   SELECT asked.nth, ${CLAIMED}, taken.event_id
-  FROM unnest($1::text[], $2::uuid[], $3::text[]) WITH ORDINALITY AS asked (queue, claim, worker, nth),
-       LATERAL claim_job(asked.queue, asked.claim, asked.worker, make_interval(secs => $4), make_interval(secs => $5))
+  FROM jsonb_to_recordset($1) AS asked (nth integer, queue text, claim uuid, worker text),
+       LATERAL claim_job(asked.queue, asked.claim, asked.worker, make_interval(secs => $2), make_interval(secs => $3))
          AS taken, ${LIGHTLY}`;
 
 /**
@@ -366,24 +369,23 @@ function toRow({ spec, ...job }: NewJob): Record<string, unknown> {
 }
 
 interface NumberedRow extends ClaimedRow {
-  /** Which of the claims it answers, from 1 on. */
-  readonly nth: string;
+  /** Index of the claim that it answers. */
+  readonly nth: number;
 }
 
 function toClaim(claims: readonly Claim[], lease: number, heardWithin: number | null = null): Prepared {
-  const values = [
-    claims.map((claim) => claim.queue),
-    claims.map((claim) => claim.claimId),
-    claims.map((claim) => claim.workerId),
-    lease,
-    heardWithin,
-  ];
-  return { name: 'claim', text: CLAIM, values };
+  const rows = claims.map(({ queue, claimId, workerId }, nth) => ({
+    nth,
+    queue,
+    claim: claimId,
+    worker: workerId,
+  }));
+  return { name: 'claim', text: CLAIM, values: [JSON.stringify(rows), lease, heardWithin] };
 }
 
 function inOrder(claims: readonly Claim[], rows: readonly NumberedRow[]): (ClaimedRow | undefined)[] {
-  const taken = new Map(rows.map(({ nth, ...row }) => [Number(nth), row]));
-  return claims.map((_claim, index) => taken.get(index + 1));
+  const taken = new Map(rows.map(({ nth, ...row }) => [nth, row]));
+  return claims.map((_claim, nth) => taken.get(nth));
 }
 
 function toFinish(reports: readonly Finished[]): Prepared {

@@ -141,6 +141,7 @@ export const finished = z.object({
 export const recordedReply = z.object({ status: z.enum(['recorded', 'refused']) });
 export const finishedReply = recordedReply.extend({
   job: claimedJob.nullable().optional().describe('What `next` is given; absent where it was not answered'),
+  draw: z.boolean().optional().describe('A ticket lies for that job, which the slot is to take out'),
 });
 
 /** An attempt that ended without an outcome: handed back by a drain, or found dead after a crash. */

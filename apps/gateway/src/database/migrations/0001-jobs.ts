@@ -34,6 +34,9 @@ export class Jobs1700000000001 implements MigrationInterface {
   }
 }
 
+/** For what runs with every job: a planner that hopes for a better plan would plan these statements anew each time. */
+const PLANNED_ONCE = 'SET plan_cache_mode = force_generic_plan';
+
 const queues = `
 CREATE TABLE queues (
   name        text PRIMARY KEY,
@@ -202,7 +205,7 @@ CREATE SEQUENCE lane_turns`;
  * A statement's worth of changes is counted at once, lanes in key order, so that batches do not deadlock.
  */
 const laneCounting = `
-CREATE FUNCTION count_lanes() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION count_lanes() RETURNS trigger LANGUAGE plpgsql ${PLANNED_ONCE} AS $$
 DECLARE change record;
 BEGIN
   IF TG_OP = 'INSERT' THEN
@@ -330,7 +333,7 @@ CREATE INDEX deliveries_of_job ON deliveries (job_id)`;
  * by every statement that moves a job, on the row as moved.
  */
 const recordEvent = `
-CREATE FUNCTION record_event(job jobs) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION record_event(job jobs) RETURNS bigint LANGUAGE plpgsql ${PLANNED_ONCE} AS $$
 DECLARE event_id bigint;
 BEGIN
   INSERT INTO events (job_id, queue, owner, state, attempt, reason, at)
@@ -422,7 +425,7 @@ const claimJob = `
 CREATE FUNCTION claim_job(in_queue text, in_claim uuid, in_worker text, in_lease interval, in_heard_within interval)
 RETURNS TABLE (job jobs, event_id bigint) LANGUAGE plpgsql
 -- there is an index for every order; a planner that has seen only empty tables would rather sort all that waits
-SET enable_sort = off SET enable_seqscan = off AS $$
+SET enable_sort = off SET enable_seqscan = off ${PLANNED_ONCE} AS $$
 DECLARE
   asked_before uuid;
   is_mixed boolean;
