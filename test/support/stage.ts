@@ -32,6 +32,8 @@ export interface Holds {
 /** As AMQP has the type of a message: behind its length. */
 const CLAIM = '\x05claim';
 const FINISHED = '\x08finished';
+/** As Postgres gets a claim, which is JSON. */
+const claimRow = (queue: string) => `"queue":"${queue}","claim":"`;
 /** As Postgres gets the name of a prepared statement when it runs it. */
 const FINISH_STATEMENT = '\0finish\0';
 
@@ -113,7 +115,7 @@ export class Stage {
   private async isClaimed(moment: Moment): Promise<void> {
     const { request } = this.holds;
     const wire = request === 'answer' ? this.wire('workerBroker', moment) : this.town.wires.gatewayDatabase;
-    const text = request === 'answer' ? CLAIM : `{"${queueOf(moment)}"`;
+    const text = request === 'answer' ? CLAIM : claimRow(queueOf(moment));
     for (let round = 0; ; round++) {
       const claimed = wire.trap({ direction: 'out', text, hold: 'in' });
       if (round === 0) await this.submit(moment, this.journal.script(1, READS_ITS_INPUT), INPUT);
