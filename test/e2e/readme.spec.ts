@@ -45,6 +45,8 @@ describe('README.md', () => {
     const { status, stdout, stderr } = spawnSync('bash', ['-euc', adapted(script)], {
       cwd: folder,
       encoding: 'utf8',
+      // Bash takes a socket for a login from afar, and reads the machine's settings.
+      stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, LABHAND_DATA: path.join(folder, 'data') },
     });
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
