@@ -43,8 +43,8 @@ export class Slots {
   private async serveTicket(queue: string, context: ChannelContext): Promise<void> {
     if (this.drain.draining || !(await this.quota.mayAsk())) return this.leaveToOthers();
     const claim = new JobClaim(queue);
-    let job = await this.received(claim.send(this.tools, this.drain.over));
-    this.quota.answered(job !== undefined);
+    const answer = claim.send(this.tools, this.drain.over);
+    let job = await this.received(answer, (gotJob) => this.quota.answered(gotJob));
     while (job) job = await this.attemptAndClaim(job, context);
   }
 
@@ -57,10 +57,18 @@ export class Slots {
     return following;
   }
 
-  /** What a claim was answered with; a job that comes while the worker drains is handed back at once. */
-  private async received(claim: Promise<ClaimedJob | undefined>): Promise<ClaimedJob | undefined> {
+  /**
+   * What a claim was answered with; a job that comes while the worker drains is handed back at once.
+   * @param onAnswer may begin a drain, with this job as the last one
+   */
+  private async received(
+    claim: Promise<ClaimedJob | undefined>,
+    onAnswer: (gotJob: boolean) => void = () => undefined,
+  ): Promise<ClaimedJob | undefined> {
     const job = await this.answerTo(claim);
-    if (!job || !this.drain.draining) return job;
+    const comesTooLate = this.drain.draining;
+    onAnswer(job !== undefined);
+    if (!job || !comesTooLate) return job;
     await this.attempt(job, () => handBack(job, 'drain', this.tools));
     return undefined;
   }

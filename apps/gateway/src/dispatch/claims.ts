@@ -44,8 +44,8 @@ export class Claims {
 
   /** The answer to a claim that came with a report: its slot has a ticket already. */
   async replyToSlot(queue: string, taken: Taken): Promise<Pick<FinishedReply, 'job' | 'draw'>> {
-    // A job that is given once more was given without a look at its ticket, or with one.
-    const draw = taken !== undefined && taken.event_id !== null && this.tickets.isSuperfluous(queue);
+    // Without an event it is given again, because the first answer was lost: its ticket was seen to then.
+    const draw = taken !== undefined && taken.event_id !== null && this.tickets.leavesTicket(queue);
     return { ...(await this.reply(queue, taken)), ...(draw ? { draw } : {}) };
   }
 

@@ -96,10 +96,10 @@ export class Tickets {
   }
 
   /**
-   * Of a job that is given to a slot that has a ticket already.
-   * @returns whether a ticket lies in its queue that nobody needs any more
+   * A slot that has a ticket already was given one more job of the queue.
+   * @returns whether a ticket lies there for it, which nobody needs any more
    */
-  isSuperfluous(queue: string): boolean {
+  leavesTicket(queue: string): boolean {
     const spared = this.spared.get(queue) ?? 0;
     if (spared > 0) this.spared.set(queue, spared - 1);
     return spared === 0;
@@ -145,7 +145,7 @@ export class Tickets {
   private async look(queue: string): Promise<void> {
     const depth = await this.broker.depth(ticketsQueue(queue)).catch(() => 0);
     if (depth >= PLENTY) {
-      if (!this.spared.has(queue)) this.spared.set(queue, 0);
+      this.spared.set(queue, this.spared.get(queue) ?? 0);
       setTimeout(() => void this.look(queue), PLENTY_LOOK_MS).unref();
       return;
     }

@@ -11,7 +11,7 @@ import { Ear } from './ear.js';
 import { Wakeups } from './wakeups.js';
 
 const HEARING = 'hearing';
-/** What is left of an end that was waited for. */
+/** What is known of an end that was waited for. */
 export type EndNews = 'ended' | 'unknown';
 
 /**
