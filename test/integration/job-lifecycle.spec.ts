@@ -427,13 +427,16 @@ describe('the life of a job in the database', () => {
     expect(await lifecycle.reclaim()).toEqual([]);
   });
 
-  it('a drain hands back without using up the allowance', async () => {
-    const { id } = await submit(withRetry({ infrastructure: { ...INFRASTRUCTURE, tries: 0 } }));
-    await claimOne();
-    const moved = await lifecycle.lose({ jobId: id, attempt: 1, workerId: 'w', cause: 'drain' });
-    expect(moved).toMatchObject({ state: 'queued' });
-    expect(await rowOf(id)).toMatchObject({ losses_left: 0 });
-  });
+  it.each(['drain', 'no_turn'] as const)(
+    'handing back (%s) uses up nothing of the allowance',
+    async (cause) => {
+      const { id } = await submit(withRetry({ infrastructure: { ...INFRASTRUCTURE, tries: 0 } }));
+      await claimOne();
+      const moved = await lifecycle.lose({ jobId: id, attempt: 1, workerId: 'w', cause });
+      expect(moved).toMatchObject({ state: 'queued', ready: true });
+      expect(await rowOf(id)).toMatchObject({ losses_left: 0 });
+    },
+  );
 
   it('another worker cannot lose an attempt that is not its own', async () => {
     const { id } = await submit();

@@ -423,6 +423,51 @@ describe('a worker', () => {
     });
   });
 
+  describe('with short jobs before a slot', () => {
+    const exclusive = (script: string) =>
+      sh(`mkdir "$1" || exit 9; ${script}; rmdir "$1"`, join(folder, 'running'));
+    let given: number;
+    const give = async (script: string, times = 1) => {
+      for (let time = 0; time < times; time++) await gateway.give(exclusive(script));
+      given += times;
+    };
+    /** All jobs but so many, be it by a report or by being handed back. */
+    const areOver = (allBut = 0) =>
+      gateway.until(({ finished, lost }) => finished.length + lost.length >= given - allBut || undefined);
+    const exitCodes = () => new Set(gateway.said.finished.map(({ outcome }) => outcome.exitCode));
+
+    beforeEach(async () => {
+      given = 0;
+      await started({ queues: { default: 1 } });
+    });
+    afterEach(isAsBefore);
+
+    it('has several in hand and runs one at a time', async () => {
+      const mostInHand = () => Math.max(0, ...gateway.said.heartbeats.map(({ attempts }) => attempts.length));
+      while (mostInHand() < 2) {
+        await give('true', 20);
+        await areOver(10);
+      }
+      await areOver();
+      expect(mostInHand()).toBeLessThanOrEqual(4);
+      expect(exitCodes()).toEqual(new Set([0]));
+      await eventually(() => gateway.broker.depth(ticketsQueue('default')), 0);
+    });
+
+    it('hands back what is in hand when one takes its time, and runs the others', async () => {
+      while (gateway.said.lost.length === 0) {
+        await give('true', 20);
+        await give('sleep 1');
+        await give('true', 5);
+        await areOver();
+      }
+      const { lost, finished } = gateway.said;
+      expect(new Set(lost.map(({ cause }) => cause))).toEqual(new Set(['no_turn']));
+      expect(new Set([...lost, ...finished].map(({ jobId }) => jobId)).size).toBe(given);
+      expect(exitCodes()).toEqual(new Set([0]));
+    });
+  });
+
   it('acks a ticket for which there is no job', async () => {
     await started();
     for (let extra = 0; extra < 5; extra++) await gateway.sendTicket('default');
@@ -558,6 +603,22 @@ describe('a worker', () => {
       for (let n = 0; n < 3; n++) await gateway.sendTicket('default');
       expect((await run({})).state).toBe('succeeded');
       await worker.retired;
+    });
+
+    it('hands back its last job when that comes too late, and asks for no other one', async () => {
+      const [asked, answer] = [gate(), gate()];
+      gateway.onClaim = () => (asked.open(), answer.opened);
+      await started({ maxJobs: 1, queues: { default: 3 } });
+      const first = await gateway.give({});
+      await gateway.give({});
+      await asked.opened;
+      const closed = worker.close();
+      await gateway.until(({ heartbeats }) => heartbeats.find(({ draining }) => draining));
+      answer.open();
+      await closed;
+      expect(gateway.said.lost.map(({ jobId }) => jobId)).toEqual([first.jobId]);
+      expect(gateway.asked).toBe(1);
+      expect(await gateway.broker.depth(ticketsQueue('default'))).toBe(1);
     });
 
     it('gives its last job the time that it needs, but not against a signal', async () => {

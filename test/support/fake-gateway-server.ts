@@ -31,8 +31,8 @@ class Handlers {
   }
 
   @MessagePattern<string>('claim')
-  claim(@Payload() claim: Claim) {
-    this.gateway.onClaim(claim);
+  async claim(@Payload() claim: Claim) {
+    await this.gateway.onClaim(claim);
     return { job: this.gateway.claim(claim.claimId) };
   }
 

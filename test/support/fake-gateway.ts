@@ -48,8 +48,8 @@ export class FakeGateway {
   /** Decides on each `finished`; a rejection is no answer. */
   onFinished: (report: Finished) => Promise<RecordedReply['status']> = async () => 'recorded';
 
-  /** Sees each claim that comes by itself. */
-  onClaim: (claim: Claim) => void = () => undefined;
+  /** Sees each claim that comes by itself, and may hold up its answer. */
+  onClaim: (claim: Claim) => unknown = () => undefined;
   /** Whether claims that come with reports are answered. */
   answersNext = true;
 

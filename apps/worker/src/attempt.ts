@@ -17,6 +17,7 @@ import { PartialFiles } from './partial-files.js';
 import { packOutputs, type PackedOutputs } from './outputs.js';
 import { neverRan, runCommand, type Ran } from './run.js';
 import type { Spool, SpoolEntry, SpoolFiles, Upload } from './spool.js';
+import { NoTurnError, type Turns } from './turns.js';
 import { CANCELED, type Verdict } from './verdict.js';
 import type { Workspace, Workspaces } from './workspace.js';
 
@@ -46,12 +47,18 @@ const RECORDED_SOON_MS = 500;
 
 /**
  * Takes a claimed job to its end; never rejects.
+ * @param turns of the slot: the command runs in its turn
  * @param next goes with its report, and is answered with it
  */
-export async function attemptJob(job: ClaimedJob, tools: AttemptTools, next?: JobClaim): Promise<void> {
+export async function attemptJob(
+  job: ClaimedJob,
+  tools: AttemptTools,
+  turns: Turns,
+  next?: JobClaim,
+): Promise<void> {
   const held = tools.attempts.hold(job);
   try {
-    const entry = await carryOut(job, held, tools);
+    const entry = await carryOut(job, held, tools, turns);
     await keepUntilRecorded(held, entry, tools, next);
   } catch (error) {
     await giveUp(held, error, tools);
@@ -61,7 +68,12 @@ export async function attemptJob(job: ClaimedJob, tools: AttemptTools, next?: Jo
 }
 
 /** The steps of an attempt, from its claim to an outcome. */
-async function carryOut(job: ClaimedJob, held: HeldAttempt, tools: AttemptTools): Promise<SpoolEntry> {
+async function carryOut(
+  job: ClaimedJob,
+  held: HeldAttempt,
+  tools: AttemptTools,
+  turns: Turns,
+): Promise<SpoolEntry> {
   const startedAt = new Date();
   const spool = tools.spool.open(held.key);
   const workspace = tools.workspaces.take();
@@ -69,7 +81,8 @@ async function carryOut(job: ClaimedJob, held: HeldAttempt, tools: AttemptTools)
     await placeInputs(job, workspace, spool, tools.files, held.stopped);
     const before = await takeSnapshot(workspace.directory);
     held.partial = new PartialFiles(job, workspace.directory, before, job.outputs);
-    const ran = await runCommand(job, held, workspace, spool, tools);
+    await turns.take(held.stopped);
+    const ran = await runCommand(job, held, workspace, spool, tools).finally(() => turns.over());
     const packed = await keepOutputs(job, held, workspace, before, spool, ran);
     return conclude(job, ran, packed);
   } catch (error) {
@@ -199,6 +212,8 @@ async function giveUp(held: HeldAttempt, error: unknown, tools: AttemptTools): P
     logger.warn(`The attempt ${held.key} is dropped: ${error.message}.`);
   } else if (error instanceof AttemptEnded) {
     if (error.ending === 'drain') await handBack(held, 'drain', tools);
+  } else if (error instanceof NoTurnError) {
+    await handBack(held, 'no_turn', tools, held.taken);
   } else {
     logger.error(
       `The attempt ${held.key} is handed back: ${(error as Error).message}`,

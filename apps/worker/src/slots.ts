@@ -9,6 +9,7 @@ import { JobClaim } from './claim.js';
 import { Drain } from './drain.js';
 import { handBack } from './hand-back.js';
 import { Quota } from './quota.js';
+import { Turns } from './turns.js';
 import { TOOLS } from './tokens.js';
 
 /**
@@ -16,6 +17,18 @@ import { TOOLS } from './tokens.js';
  * does: a slot that is busy for longer than this lets go of it.
  */
 const TICKET_HELD_MS = 10 * 60_000;
+
+/** Jobs that a slot has at most, where their commands are short: one runs, others are reported and fetched. */
+const MOST_IN_HAND = 4;
+
+/** A slot that is busy. */
+interface Slot {
+  readonly queue: string;
+  /** Of its ticket. */
+  readonly context: ChannelContext;
+  readonly turns: Turns;
+  readonly inHand: Set<Promise<void>>;
+}
 
 /** A ticket under way is a busy slot; the broker hands out no more of them than there are slots. */
 @Controller()
@@ -39,19 +52,43 @@ export class Slots {
     }
   }
 
-  /** The slot goes on as long as the reports of its jobs bring it others. */
   private async serveTicket(queue: string, context: ChannelContext): Promise<void> {
     if (this.drain.draining || !(await this.quota.mayAsk())) return this.leaveToOthers();
-    const claim = new JobClaim(queue);
-    const answer = claim.send(this.tools, this.drain.over);
-    let job = await this.received(answer, (gotJob) => this.quota.answered(gotJob));
-    while (job) job = await this.attemptAndClaim(job, context);
+    const turns = new Turns(() => !this.drain.draining);
+    const slot = { queue, context, turns, inHand: new Set<Promise<void>>() };
+    this.takeInHand(slot, () => this.workOff(slot, (gotJob) => this.quota.answered(gotJob)));
+    while (slot.inHand.size > 0) await Promise.all(slot.inHand);
+  }
+
+  private takeInHand({ inHand }: Slot, work: () => Promise<void>): void {
+    const jobs = work().finally(() => inHand.delete(jobs));
+    inHand.add(jobs);
+  }
+
+  /** One job after the other, as long as the reports bring them. */
+  private async workOff(slot: Slot, onAnswer?: (gotJob: boolean) => void): Promise<void> {
+    const claim = new JobClaim(slot.queue);
+    let job = await this.received(claim.send(this.tools, this.drain.over), onAnswer);
+    while (job) {
+      job = await this.attemptAndClaim(job, slot);
+      if (job && slot.turns.areShort && slot.inHand.size < MOST_IN_HAND)
+        this.takeInHand(slot, () => this.drawAndWorkOff(slot));
+    }
+  }
+
+  /** Where commands are short a slot has more jobs in hand: it need not wait for reports and their answers. */
+  private async drawAndWorkOff(slot: Slot): Promise<void> {
+    if (await slot.context.drawAnother()) await this.workOff(slot);
   }
 
   /** @returns the next job, where there is one */
-  private async attemptAndClaim(job: ClaimedJob, context: ChannelContext): Promise<ClaimedJob | undefined> {
-    const next = new JobClaim(job.queue, () => !this.drain.draining && !this.quota.limited);
-    await this.attempt(job, () => attemptJob(job, this.tools, next));
+  private async attemptAndClaim(
+    job: ClaimedJob,
+    { turns, inHand, context }: Slot,
+  ): Promise<ClaimedJob | undefined> {
+    const isWanted = () => inHand.size === 1 || turns.areShort;
+    const next = new JobClaim(job.queue, () => !this.drain.draining && !this.quota.limited && isWanted());
+    await this.attempt(job, () => attemptJob(job, this.tools, turns, next));
     const following = await this.received(next.following(this.tools, this.drain.over));
     if (following && next.leavesTicket) void context.drawAnother();
     return following;

@@ -179,6 +179,16 @@ const LOSE_ALL_BUT = giveBack(
 );
 const HAND_BACK = giveBack(oneAttempt, 'handed_back');
 
+/** What an attempt without an outcome comes to, and the sentence about it. */
+const LOST: Record<Lost['cause'], readonly [statement: string, message: string]> = {
+  drain: [HAND_BACK, 'Its worker was shut down and handed it back.'],
+  no_turn: [
+    HAND_BACK,
+    'Its worker handed it back before it began: the command before it took longer than expected.',
+  ],
+  worker_died: [LOSE, 'Its worker ended while it ran.'],
+};
+
 const EXPIRE = move(`
   UPDATE jobs SET state = 'failed', ready = false, reason = 'expired', finished_at = now(),
     message = 'It waited longer than its time to live.'
@@ -308,10 +318,7 @@ export class JobLifecycle {
 
   /** An attempt that its worker reports as dead, or hands back. */
   async lose({ jobId, attempt, workerId, cause }: Lost): Promise<MovedJob | undefined> {
-    const [statement, message] =
-      cause === 'drain'
-        ? [HAND_BACK, 'Its worker was shut down and handed it back.']
-        : [LOSE, 'Its worker ended while it ran.'];
+    const [statement, message] = LOST[cause];
     return this.database.one<MovedJob>(statement, [message, jobId, attempt, workerId]);
   }
 

@@ -19,7 +19,7 @@ const workerView = z.object({
     .describe('What its host has been shown to enforce: jobs that require anything else are not run there'),
   capabilities: z.record(z.string(), z.union([z.boolean(), z.string()])),
   draining: z.boolean(),
-  running: z.int(),
+  running: z.int().describe('Attempts that it holds; of short jobs a slot may have several in hand'),
   startedAt: z.iso.datetime(),
   heardAt: z.iso.datetime(),
 });

@@ -144,11 +144,11 @@ export const finishedReply = recordedReply.extend({
   draw: z.boolean().optional().describe('A ticket lies for that job, which the slot is to take out'),
 });
 
-/** An attempt that ended without an outcome: handed back by a drain, or found dead after a crash. */
+/** An attempt that ended without an outcome: handed back before it began or by a drain, or found dead after a crash. */
 export const lost = z.object({
   ...attemptRef,
   workerId,
-  cause: z.enum(['drain', 'worker_died']),
+  cause: z.enum(['drain', 'no_turn', 'worker_died']),
 });
 
 export const register = z.object({
