@@ -28,6 +28,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { LONGEST_ORDER = 16 << 20, USUAL_BUFFER = 64 << 10 };
@@ -336,6 +337,8 @@ int main(int count, char **arguments)
     prctl(PR_SET_DUMPABLE, 0);
     /* The files of a job are nobody else's business. */
     umask(077);
+    /* gmtime asks for it: read here once, and not by every supervisor. */
+    tzset();
 
     if (!each_child(getpid(), ignore_child, NULL)) {
         dprintf(STDERR_FILENO, "/proc does not tell children here (CONFIG_PROC_CHILDREN): no tree could be ended for sure\n");

@@ -268,6 +268,8 @@ class LauncherProcess {
     // The C program's supervisors hold its output open until their trees are gone: `close` says that nothing is left.
     child.on('close', () => {
       this.gone = true;
+      // Of some it may have told in its last moment.
+      this.killGroups();
       for (const run of this.runs.values()) {
         run.reject(new LauncherDiedError(death));
         run.answered?.(false);
