@@ -117,6 +117,29 @@ describe('the life of a job in the database', () => {
     await source.destroy();
   });
 
+  it('a move is seen by others before it is told that it is kept', async () => {
+    const told: string[] = [];
+    let seen: Promise<unknown> | undefined;
+    const tellOf = (move: string) => ({
+      committed: ([job]: readonly MovedJob[]) => {
+        told.push(`${move} is committed`);
+        seen = rowOf(job!.id);
+      },
+      kept: () => told.push(`${move} is kept`),
+    });
+    await lifecycle.submit([newJob()], tellOf('submission'));
+    expect(await seen).toMatchObject({ state: 'queued' });
+    const job = await claimOne();
+    await lifecycle.finish([report(job!)], tellOf('end'));
+    expect(await seen).toMatchObject({ state: 'succeeded' });
+    expect(told).toEqual([
+      'submission is committed',
+      'submission is kept',
+      'end is committed',
+      'end is kept',
+    ]);
+  });
+
   it('a claim that comes with a report sees what the report has freed', async () => {
     await database.query(`UPDATE queues SET settings = '{"maxRunningPerOwner": 1}' WHERE name = 'q'`);
     await workerIsHeard();

@@ -23,6 +23,14 @@ export interface Prepared {
   readonly values: unknown[];
 }
 
+/** Who is told of the rows of a light statement meanwhile. */
+export interface Told<T> {
+  /** Everybody sees them, but they may still vanish. */
+  committed?(rows: readonly T[]): void;
+  /** They are on the disk. */
+  kept?(rows: readonly T[]): void;
+}
+
 /** Runs statements; one method each for what the features need. */
 export interface Statements {
   query<T extends QueryResultRow>(text: string, values?: unknown[]): Promise<T[]>;
@@ -59,35 +67,30 @@ export class Database implements Statements {
    * locked are free at once, and it is only we who wait for the disk. On the same connection, for one that answers is
    * of the server that knows of the commit, and not of one that was started since and does not.
    */
-  async lightly<T extends QueryResultRow>(statement: Prepared): Promise<T[]> {
+  async lightly<T extends QueryResultRow>(statement: Prepared, told: Told<T> = {}): Promise<T[]> {
     return this.connected(async (client) => {
-      const [{ rows }] = await Promise.all(
-        together(client, () => [client.query<T>(statement), client.query(FLUSH)] as const),
-      );
-      return rows;
+      const [rows, flushed] = together(client, () => [run(client, statement, told), client.query(FLUSH)]);
+      return kept(rows, flushed, told);
     });
   }
 
   /**
    * Likewise two of them, one after the other, with one wait for the disk. They commit each for itself: that the second
    * one failed is told instead of its rows, and takes nothing from the first.
+   * @param told of the first
    */
   async bothLightly<A extends QueryResultRow, B extends QueryResultRow>(
     first: Prepared,
     second: Prepared,
+    told: Told<A> = {},
   ): Promise<[A[], B[] | Error]> {
     return this.connected(async (client) => {
-      const [{ rows }, following] = await Promise.all(
-        together(client, () => {
-          const recorded = client.query<A>(first);
-          const following = client.query<B>(second).then(
-            (result) => result.rows,
-            (error: Error) => error,
-          );
-          return [recorded, following, client.query(FLUSH)] as const;
-        }),
-      );
-      return [rows, following];
+      const [rows, following, flushed] = together(client, () => [
+        run(client, first, told),
+        run<B>(client, second).catch((error: Error) => error),
+        client.query(FLUSH),
+      ]);
+      return Promise.all([kept(rows, flushed, told), following]);
     });
   }
 
@@ -136,6 +139,22 @@ function statementsOn(client: PoolClient): Statements {
     one: async <T extends QueryResultRow>(text: string, values: unknown[] = []) =>
       (await client.query<T>(text, values)).rows[0],
   };
+}
+
+async function run<T extends QueryResultRow>(
+  client: PoolClient,
+  statement: Prepared,
+  told: Told<T> = {},
+): Promise<T[]> {
+  const { rows } = await client.query<T>(statement);
+  told.committed?.(rows);
+  return rows;
+}
+
+async function kept<T>(rows: Promise<T[]>, flushed: Promise<unknown>, told: Told<T>): Promise<T[]> {
+  const [written] = await Promise.all([rows, flushed]);
+  told.kept?.(written);
+  return written;
 }
 
 /** What is sent meanwhile leaves as one packet, and wakes Postgres once. */

@@ -1,15 +1,18 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
 import { isFinal } from '#shared/job/job-state.js';
 import { Deliveries } from '../callbacks/deliveries.js';
 import { JobEvents } from '../events/job-events.js';
+import type { Told } from '../database/database.js';
 import type { MovedJob } from '../jobs/job-row.js';
 import { Metrics } from '../metrics/metrics.js';
 import { Queues } from '../queues/queues.js';
 import { Tickets } from './tickets.js';
 
-/** What follows a move once it has committed: events, first tries of callbacks, tickets, counts. */
+/** What follows a move: tickets once it has committed; events, first tries of callbacks and counts once it is kept. */
 @Injectable()
 export class Aftermath {
+  private readonly logger = new Logger(Aftermath.name);
+
   constructor(
     private readonly events: JobEvents,
     private readonly deliveries: Deliveries,
@@ -18,11 +21,36 @@ export class Aftermath {
     private readonly metrics: Metrics,
   ) {}
 
+  /** For those who make light moves. */
+  readonly told: Told<MovedJob> = {
+    committed: (moved) => void this.ofCommitted(moved),
+    kept: (moved) => this.ofKept(moved),
+  };
+
+  /** Of moves that are on the disk when they are known at all. */
   async of(moved: readonly MovedJob[]): Promise<void> {
+    const published = this.ofCommitted(moved);
+    this.ofKept(moved);
+    await published;
+  }
+
+  /** They may still vanish, and a ticket then leads nowhere. Never rejects: tickets that are missing are published later. */
+  private async ofCommitted(moved: readonly MovedJob[]): Promise<void> {
+    this.events.announce(moved);
+    try {
+      await Promise.all(moved.map((job) => this.ticketFor(job)));
+    } catch (error) {
+      this.logger.debug(`tickets are left to the reconciler: ${(error as Error).message}`);
+    }
+  }
+
+  private ofKept(moved: readonly MovedJob[]): void {
     this.events.publish(moved);
-    if (moved.some((job) => job.callback)) this.deliveries.nudge();
-    for (const job of moved) if (isFinal(job.state)) this.count(job);
-    await Promise.all(moved.map((job) => this.ticketFor(job)));
+    // Whoever waits here is answered first.
+    setImmediate(() => {
+      if (moved.some((job) => job.callback)) this.deliveries.nudge();
+      for (const job of moved) if (isFinal(job.state)) this.count(job);
+    });
   }
 
   private count(job: MovedJob): void {

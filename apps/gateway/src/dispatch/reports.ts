@@ -70,30 +70,18 @@ export class Reports {
 
   private async record(reports: Finished[]): Promise<Recorded[]> {
     const claims = reports.flatMap(claimOf);
-    if (claims.length === 0) return this.recorded(reports, await this.lifecycle.finish(reports), new Map());
+    const { told } = this.aftermath;
+    if (claims.length === 0) return recorded(reports, await this.lifecycle.finish(reports, told), new Map());
     const { lease } = this.config;
     const terms = { lease, heardWithin: goneAfter(this.config) };
-    const [moved, taken] = await this.lifecycle.finishAndClaim(reports, claims, terms);
+    const [moved, taken] = await this.lifecycle.finishAndClaim(reports, claims, terms, told);
     if (taken instanceof Error) {
       // The workers will claim by themselves.
       this.logger.warn(`claims that came with reports were not answered: ${taken.message}`);
-      return this.recorded(reports, moved, new Map());
+      return recorded(reports, moved, new Map());
     }
     this.claims.given(taken);
-    return this.recorded(reports, moved, new Map(claims.map(({ claimId }, nth) => [claimId, taken[nth]])));
-  }
-
-  private async recorded(
-    reports: readonly Finished[],
-    moved: readonly MovedJob[],
-    answers: ReadonlyMap<string, Taken>,
-  ): Promise<Recorded[]> {
-    await this.aftermath.of(moved);
-    const byId = new Map(moved.map((job) => [job.id, job]));
-    return reports.map(({ jobId, next }) => ({
-      moved: byId.get(jobId),
-      ...(next && answers.has(next.claimId) ? { given: { taken: answers.get(next.claimId) } } : {}),
-    }));
+    return recorded(reports, moved, new Map(claims.map(({ claimId }, nth) => [claimId, taken[nth]])));
   }
 
   private async reply(
@@ -110,6 +98,18 @@ export class Reports {
     this.logger.warn('a report of an attempt that is not current was refused', { jobId, attempt });
     return { status: 'refused' };
   }
+}
+
+function recorded(
+  reports: readonly Finished[],
+  moved: readonly MovedJob[],
+  answers: ReadonlyMap<string, Taken>,
+): Recorded[] {
+  const byId = new Map(moved.map((job) => [job.id, job]));
+  return reports.map(({ jobId, next }) => ({
+    moved: byId.get(jobId),
+    ...(next && answers.has(next.claimId) ? { given: { taken: answers.get(next.claimId) } } : {}),
+  }));
 }
 
 function claimOf({ workerId, next }: Finished): Claim[] {

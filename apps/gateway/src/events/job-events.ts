@@ -38,40 +38,54 @@ export class JobEvents {
     );
   }
 
-  /** To be called after the move has committed. */
+  /** The moves have committed, but may still vanish. */
+  announce(moved: readonly MovedJob[]): void {
+    for (const { id, event_id, state } of moved)
+      if (event_id !== null && isFinal(state)) this.waiters.emit(announced(id));
+  }
+
+  /** To be called once the moves are kept. */
   publish(moved: readonly MovedJob[]): void {
     for (const job of moved) {
       if (job.event_id === null) continue;
       const event = toEvent(job, job.event_id);
       if (isFinal(event.state)) this.waiters.emit(event.jobId);
       this.wakeups.moved(event.jobId);
-      this.channel.tell('event', event).catch((error: Error) => {
-        this.logger.debug(`event ${event.id} of job ${event.jobId} was not published: ${error.message}`);
-      });
+      // Whoever waits here is answered first.
+      setImmediate(() => this.tellOthers(event));
     }
+  }
+
+  private tellOthers(event: JobEvent): void {
+    this.channel.tell('event', event).catch((error: Error) => {
+      this.logger.debug(`event ${event.id} of job ${event.jobId} was not published: ${error.message}`);
+    });
   }
 
   /**
    * Resolves at the job's final event, recorded here or by another gateway; with `unknown` when `signal` fires, or
    * when the event may have been missed because others were not heard until now.
+   * @param onAnnounced the end was committed here; it counts when this resolves
    */
-  end(jobId: string, signal: AbortSignal): Promise<EndNews> {
+  end(jobId: string, signal: AbortSignal, onAnnounced: () => void = () => undefined): Promise<EndNews> {
     const hush = this.ear.listen();
     return new Promise((resolve) => {
       const settle = (news: EndNews) => {
-        this.waiters.off(jobId, onEnd).off(HEARING, onUnknown);
+        this.waiters.off(jobId, onEnd).off(HEARING, onUnknown).off(announced(jobId), onAnnounced);
         signal.removeEventListener('abort', onUnknown);
         hush();
         resolve(news);
       };
       const onEnd = () => settle('ended');
       const onUnknown = () => settle('unknown');
-      this.waiters.on(jobId, onEnd).on(HEARING, onUnknown);
+      this.waiters.on(jobId, onEnd).on(HEARING, onUnknown).on(announced(jobId), onAnnounced);
       signal.addEventListener('abort', onUnknown);
       if (signal.aborted) onUnknown();
     });
   }
 }
+
+const announced = (jobId: string) => `${jobId} announced`;
 
 function toEvent(job: MovedJob, id: string): JobEvent {
   return {

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { maskOf, requirementsOf } from '#shared/job/requirements.js';
 import type { Claim, Finished, Lost, Paused } from '#shared/messages/messages.js';
-import { Database, LIGHTLY, type Prepared, type Statements } from '../database/database.js';
+import { Database, LIGHTLY, type Prepared, type Statements, type Told } from '../database/database.js';
 import { storable } from '../database/storable-text.js';
 import {
   MOVED_COLUMNS,
@@ -229,16 +229,20 @@ export class JobLifecycle {
   constructor(private readonly database: Database) {}
 
   /**
-   * Accepts jobs, all or none. `within` lets the caller write its own rows in the same transaction.
+   * Accepts jobs, all or none.
+   * @param told as of `Database.lightly`
    * @returns their rows, in the same order
    */
-  async submit(jobs: readonly NewJob[], within?: Statements): Promise<SubmittedRow[]> {
-    const values = [JSON.stringify(jobs.map(toRow))];
-    const rows = within
-      ? await within.query<SubmittedRow>(SUBMIT, values)
-      : await this.database.lightly<SubmittedRow>({ name: 'submit', text: SUBMIT_LIGHTLY, values });
+  async submit(jobs: readonly NewJob[], told?: Told<MovedJob>): Promise<SubmittedRow[]> {
+    const statement = { name: 'submit', text: SUBMIT_LIGHTLY, values: submitted(jobs) };
+    const rows = await this.database.lightly<SubmittedRow>(statement, told);
     const byId = new Map(rows.map((row) => [row.id, row]));
     return jobs.map(({ id }) => byId.get(id)!);
+  }
+
+  /** Accepts one in a transaction in which the caller writes rows of its own. */
+  async submitWithin(statements: Statements, job: NewJob): Promise<SubmittedRow> {
+    return (await statements.one<SubmittedRow>(SUBMIT, submitted([job])))!;
   }
 
   hold(id: string): Promise<MovedJob | undefined> {
@@ -292,9 +296,12 @@ export class JobLifecycle {
     return inOrder(claims, await this.database.lightly<NumberedRow>(toClaim(claims, lease)));
   }
 
-  /** Records how attempts ended; reports of attempts that are not current move nothing. */
-  finish(reports: readonly Finished[]): Promise<MovedJob[]> {
-    return this.database.lightly(toFinish(reports));
+  /**
+   * Records how attempts ended; reports of attempts that are not current move nothing.
+   * @param told as of `Database.lightly`
+   */
+  finish(reports: readonly Finished[], told?: Told<MovedJob>): Promise<MovedJob[]> {
+    return this.database.lightly(toFinish(reports), told);
   }
 
   /**
@@ -302,16 +309,19 @@ export class JobLifecycle {
    * have waited for long, so their claims count only while the worker is there.
    * @param lease seconds
    * @param heardWithin seconds of silence after which a worker is not there
+   * @param told of what the reports moved
    * @returns what the reports moved; and as of `claim`, or why that failed, which undoes no report
    */
   async finishAndClaim(
     reports: readonly Finished[],
     claims: readonly Claim[],
     { lease, heardWithin }: { lease: number; heardWithin: number },
+    told?: Told<MovedJob>,
   ): Promise<[MovedJob[], (ClaimedRow | undefined)[] | Error]> {
     const [moved, taken] = await this.database.bothLightly<MovedJob, NumberedRow>(
       toFinish(reports),
       toClaim(claims, lease, heardWithin),
+      told,
     );
     return [moved, taken instanceof Error ? taken : inOrder(claims, taken)];
   }
@@ -362,6 +372,10 @@ export class JobLifecycle {
   async stage(): Promise<string[]> {
     return (await this.database.query<{ queue: string }>(STAGE, [CHUNK])).map((row) => row.queue);
   }
+}
+
+function submitted(jobs: readonly NewJob[]): unknown[] {
+  return [JSON.stringify(jobs.map(toRow))];
 }
 
 function toRow({ spec, ...job }: NewJob): Record<string, unknown> {

@@ -76,10 +76,9 @@ export class JobQueries {
     return toJobView(await this.row(id, viewer));
   }
 
-  /** The job with every attempt, and why it waits if it does. @throws {Problem} 404 `not_found` */
-  async fullView(id: string, viewer: Viewer): Promise<JobView> {
-    const job = await this.row(id, viewer);
-    const attempts = await this.database.query<{ row: JobWithAttempts['last'] }>(ATTEMPTS, [id]);
+  /** The job with every attempt, and why it waits if it does. */
+  async fullView(job: JobWithAttempts): Promise<JobView> {
+    const attempts = await this.database.query<{ row: JobWithAttempts['last'] }>(ATTEMPTS, [job.id]);
     return toJobView({
       ...job,
       attempts: attempts.flatMap(({ row }) => (row ? [row] : [])),

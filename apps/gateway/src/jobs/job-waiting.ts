@@ -3,9 +3,12 @@ import { isFinal } from '#shared/job/job-state.js';
 import type { Viewer } from '../auth/viewer.js';
 import { JobEvents } from '../events/job-events.js';
 import { JobQueries } from './job-queries.js';
+import type { JobWithAttempts } from './job-view.js';
 
 /** An event of another gateway may get lost; the database is asked this often all the same. */
 const LOOK_AGAIN_MS = 5000;
+/** A short job ends sooner: one that was just submitted is not looked at before. */
+const SOON_MS = 50;
 
 /** Keeps a client waiting for its job's end. */
 @Injectable()
@@ -23,21 +26,32 @@ export class JobWaiting implements OnModuleDestroy {
   }
 
   /**
-   * Resolves once the job is final, or when the time is up.
+   * Resolves with the job once it is final, or as it is when the time is up.
    * @param seconds how long at most
    * @param gone fires when the client has gone
+   * @param justSubmitted here: it has hardly had the time to end
    * @throws {Problem} 404 `not_found`
    */
-  async final(id: string, viewer: Viewer, seconds: number, gone: AbortSignal): Promise<void> {
+  async final(
+    id: string,
+    viewer: Viewer,
+    seconds: number,
+    gone: AbortSignal,
+    justSubmitted = false,
+  ): Promise<JobWithAttempts> {
     const deadline = Date.now() + seconds * 1000;
-    for (;;) {
-      const slice = Math.min(deadline - Date.now(), LOOK_AGAIN_MS);
+    for (let isNew = justSubmitted; ; isNew = false) {
+      const slice = Math.min(deadline - Date.now(), isNew ? SOON_MS : LOOK_AGAIN_MS);
       const stop = AbortSignal.any([this.closing.signal, gone, AbortSignal.timeout(Math.max(slice, 0))]);
       // Listens before it looks, so that an end in between is not missed.
-      const news = this.events.end(id, stop);
-      const over = isFinal(await this.queries.state(id, viewer));
-      if (over || slice <= 0 || this.closing.signal.aborted || gone.aborted) return;
-      if ((await news) === 'ended') return;
+      let announced: Promise<JobWithAttempts | undefined> | undefined;
+      const news = this.events.end(id, stop, () => {
+        announced = this.queries.row(id, viewer).catch(() => undefined);
+      });
+      if (!isNew && isFinal(await this.queries.state(id, viewer))) break;
+      if (slice <= 0 || this.closing.signal.aborted || gone.aborted) break;
+      if ((await news) === 'ended') return (await announced) ?? this.queries.row(id, viewer);
     }
+    return this.queries.row(id, viewer);
   }
 }

@@ -25,7 +25,7 @@ import { clientGone } from '../http/client-gone.js';
 import { parse, parseQuery } from '../http/validate.js';
 import { JobControl } from './job-control.js';
 import { jobFilter, JobQueries } from './job-queries.js';
-import { canceledView, jobView, type CanceledView, type JobView } from './job-view.js';
+import { canceledView, jobView, toJobView, type CanceledView, type JobView } from './job-view.js';
 import { JobWaiting } from './job-waiting.js';
 import { preferredWait } from './prefer.js';
 import { Reruns } from './reruns.js';
@@ -93,10 +93,9 @@ export class JobsController {
     if (wanted === undefined) return view;
     const wait = Math.min(wanted, this.config.maxWait);
     void reply.header('preference-applied', `wait=${wait}`);
-    await this.waiting.final(view.id, viewer, wait, clientGone(reply));
-    const job = await this.queries.view(view.id, viewer);
+    const job = await this.waiting.final(view.id, viewer, wait, clientGone(reply), !replayed);
     if (isFinal(job.state)) void reply.status(200);
-    return job;
+    return toJobView(job);
   }
 
   @Get()
@@ -123,10 +122,11 @@ export class JobsController {
     @Headers('if-none-match') known?: string,
   ): Promise<JobView | undefined> {
     const { wait } = parseQuery(waitQuery, query);
-    if (wait !== undefined) {
-      await this.waiting.final(id, viewer, Math.min(wait, this.config.maxWait), clientGone(reply));
-    }
-    const job = await this.queries.fullView(id, viewer);
+    const row =
+      wait === undefined
+        ? await this.queries.row(id, viewer)
+        : await this.waiting.final(id, viewer, Math.min(wait, this.config.maxWait), clientGone(reply));
+    const job = await this.queries.fullView(row);
     const etag = `"${createHash('sha256').update(JSON.stringify(job)).digest('base64url').slice(0, 22)}"`;
     void reply.header('etag', etag).header('cache-control', 'no-cache');
     if (known !== etag) return job;

@@ -45,7 +45,7 @@ const MOST_TOGETHER = 16;
 @Injectable()
 export class Submissions {
   private readonly batcher = new Batcher<NewJob, SubmittedRow>(
-    (jobs) => this.lifecycle.submit(jobs),
+    (jobs) => this.lifecycle.submit(jobs, this.aftermath.told),
     MOST_TOGETHER,
   );
   private readonly logger = new Logger(Submissions.name);
@@ -100,7 +100,6 @@ export class Submissions {
     await this.refuseWhenFull(queue);
     const moved = await this.commit(job, hash, held);
     this.metrics.jobsSubmitted.inc({ queue: job.queue });
-    await this.aftermath.of([moved]);
     return { view: viewOf(moved), replayed: false };
   }
 
@@ -197,13 +196,15 @@ export class Submissions {
     );
   }
 
-  private commit(job: NewJob, hash: string, held: HeldKey | undefined): Promise<SubmittedRow> {
+  private async commit(job: NewJob, hash: string, held: HeldKey | undefined): Promise<SubmittedRow> {
     if (!held) return this.batcher.add(job);
-    return this.database.transaction(async (statements) => {
-      const [moved] = await this.lifecycle.submit([job], statements);
-      await held.complete(statements, hash, job.id, viewOf(moved!));
-      return moved!;
+    const moved = await this.database.transaction(async (statements) => {
+      const moved = await this.lifecycle.submitWithin(statements, job);
+      await held.complete(statements, hash, job.id, viewOf(moved));
+      return moved;
     });
+    await this.aftermath.of([moved]);
+    return moved;
   }
 }
 
