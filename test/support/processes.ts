@@ -1,6 +1,6 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { startGuard } from './guard.js';
 
@@ -89,13 +89,17 @@ export function descendants(pid: number): number[] {
 
 /**
  * The longest file that a process may write or extend from now on, in bytes: a full disk to it, which an ordinary
- * user can make too. Its children inherit it.
+ * user can make too. Its children inherit it. One that has ended meanwhile writes nothing anyway.
  */
 export function limitFiles(pid: number, bytes: number | 'unlimited'): void {
-  // As its own user: a root may lack the right. The soft limit alone, so that it can be lifted again.
-  const { uid, gid } = statSync(`/proc/${pid}`);
-  const own = uid === process.getuid!() ? {} : { uid, gid };
-  execFileSync('prlimit', ['--pid', String(pid), `--fsize=${bytes}:`], own);
+  try {
+    // As its own user: a root may lack the right. The soft limit alone, so that it can be lifted again.
+    const { uid, gid } = statSync(`/proc/${pid}`);
+    const own = uid === process.getuid!() ? {} : { uid, gid };
+    execFileSync('prlimit', ['--pid', String(pid), `--fsize=${bytes}:`], own);
+  } catch (error) {
+    if (existsSync(`/proc/${pid}`)) throw error;
+  }
 }
 
 function childrenOf(pid: number): number[] {
