@@ -182,10 +182,7 @@ const HAND_BACK = giveBack(oneAttempt, 'handed_back');
 /** What an attempt without an outcome comes to, and the sentence about it. */
 const LOST: Record<Lost['cause'], readonly [statement: string, message: string]> = {
   drain: [HAND_BACK, 'Its worker was shut down and handed it back.'],
-  no_turn: [
-    HAND_BACK,
-    'Its worker handed it back before it began: the command before it took longer than expected.',
-  ],
+  no_turn: [HAND_BACK, 'Its worker had taken it ahead, and handed it back before it began.'],
   worker_died: [LOSE, 'Its worker ended while it ran.'],
 };
 
