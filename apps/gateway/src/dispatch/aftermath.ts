@@ -46,11 +46,8 @@ export class Aftermath {
 
   private ofKept(moved: readonly MovedJob[]): void {
     this.events.publish(moved);
-    // Whoever waits here is answered first.
-    setImmediate(() => {
-      if (moved.some((job) => job.callback)) this.deliveries.nudge();
-      for (const job of moved) if (isFinal(job.state)) this.count(job);
-    });
+    if (moved.some((job) => job.callback)) this.deliveries.nudge();
+    for (const job of moved) if (isFinal(job.state)) this.count(job);
   }
 
   private count(job: MovedJob): void {

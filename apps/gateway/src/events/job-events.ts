@@ -51,15 +51,10 @@ export class JobEvents {
       const event = toEvent(job, job.event_id);
       if (isFinal(event.state)) this.waiters.emit(event.jobId);
       this.wakeups.moved(event.jobId);
-      // Whoever waits here is answered first.
-      setImmediate(() => this.tellOthers(event));
+      this.channel.tell('event', event).catch((error: Error) => {
+        this.logger.debug(`event ${event.id} of job ${event.jobId} was not published: ${error.message}`);
+      });
     }
-  }
-
-  private tellOthers(event: JobEvent): void {
-    this.channel.tell('event', event).catch((error: Error) => {
-      this.logger.debug(`event ${event.id} of job ${event.jobId} was not published: ${error.message}`);
-    });
   }
 
   /**
