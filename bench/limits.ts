@@ -52,14 +52,14 @@ async function commits(house: House, scale: Scale): Promise<Figure[]> {
   }
 }
 
-/** On a durable quorum queue, as tickets are. */
+/** On a durable queue, persistent, as tickets are. */
 async function messages({ rabbitmq }: House, scale: Scale): Promise<Figure[]> {
   const count = times(20_000, scale);
   const connection = await connect(rabbitmq.url, { noDelay: true });
   try {
     const channel = await connection.createConfirmChannel();
     const queue = 'bench';
-    await channel.assertQueue(queue, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
+    await channel.assertQueue(queue, { durable: true });
     const publish = () =>
       new Promise<void>((resolve, reject) => {
         channel.sendToQueue(queue, Buffer.from('{"queue":"default"}'), { persistent: true }, (error) =>

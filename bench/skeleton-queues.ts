@@ -1,6 +1,6 @@
 import type { Channel } from 'amqplib';
 
-/** As Labhand's: tickets are replicated, requests are answered by direct reply-to. */
+/** As Labhand's: tickets are durable and persistent, requests are answered by direct reply-to. */
 export const TICKETS = 'labhand.skeleton.tickets';
 export const CLAIMS = 'labhand.skeleton.claims';
 export const REPORTS = 'labhand.skeleton.reports';
@@ -16,6 +16,5 @@ export interface SkeletonReport {
 }
 
 export async function declareQueues(channel: Channel): Promise<void> {
-  await channel.assertQueue(TICKETS, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
-  for (const queue of [CLAIMS, REPORTS]) await channel.assertQueue(queue, { durable: true });
+  for (const queue of [TICKETS, CLAIMS, REPORTS]) await channel.assertQueue(queue, { durable: true });
 }

@@ -141,8 +141,8 @@ describe.each(Object.entries(BROKERS))('a broker: %s', (_name, make) => {
   });
 
   it.each([
-    ['a quorum queue', TICKETS],
-    ['a classic queue', REPORTS_QUEUE],
+    ['a queue of tickets', TICKETS],
+    ['the queue of reports', REPORTS_QUEUE],
   ])('lays what was dead-lettered from %s into labhand.dead', async (_kind, queue) => {
     await collect(queue, 'dead-letter');
     await broker.publish(to(queue), message('bad'));

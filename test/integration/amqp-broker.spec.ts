@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { connect, type Channel } from 'amqplib';
 import { AmqpBroker } from '#shared/amqp/amqp-broker.js';
 import { BrokerRefusedError } from '#shared/amqp/amqp-connection.js';
@@ -313,8 +312,6 @@ describe('a RabbitMQ that dies', () => {
         }),
       );
       const consuming = await Promise.all(consumptions);
-      // RabbitMQ writes down twice a second which quorum queues there are: a younger one does not survive SIGKILL.
-      await delay(1_500);
       await server.kill();
       if (data === 'without its data') await server.wipe();
       await server.startAgain();

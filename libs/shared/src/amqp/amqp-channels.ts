@@ -12,7 +12,7 @@ export function heard<C extends Channel>(channel: C): C {
   return channel;
 }
 
-/** How long a goodbye may take, in milliseconds: a queue without a leader answers nothing at all. */
+/** How long a goodbye may take, in milliseconds: a broker in trouble answers nothing at all. */
 const GOODBYE_MS = 5_000;
 
 /** Resolves when `goodbye` has settled in any way, or has taken too long to wait for it. */

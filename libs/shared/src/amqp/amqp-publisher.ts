@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { ChannelModel, ConfirmChannel, Message, Options } from 'amqplib';
 import {
   BrokerUnavailableError,
@@ -13,14 +12,8 @@ import type { QueueDeclaration, Route } from './topology.js';
 /** The reply queue of RabbitMQ that is no queue: works only on the channel that also sends the request. */
 const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to';
 
-/** A queue that lost its leader takes messages and never confirms them. */
+/** A broker in trouble takes messages and never confirms them. */
 const CONFIRM_MS = 15_000;
-
-/**
- * How long to wait before a deleted queue is declared again: RabbitMQ 3.10 tells consumers of a quorum queue that
- * it is gone only if there is no new one by then, and else drops what the new one has for them.
- */
-const MOURNING_MS = 1_000;
 
 interface Lines {
   readonly model: ChannelModel;
@@ -91,7 +84,7 @@ export class AmqpPublisher {
     // The queue was deleted after we declared it.
     if (!route.declare) throw new UnroutableError(route);
     if (this.declared.get(route.declare.name) === declared) this.declared.delete(route.declare.name);
-    await this.declare(lines.model, route.declare, MOURNING_MS);
+    await this.declare(lines.model, route.declare);
     if (!(await this.confirmed(lines, route, message))) throw new UnroutableError(route);
   }
 
@@ -143,16 +136,16 @@ export class AmqpPublisher {
     });
   }
 
-  /** Once per connection; `afterMs` is how long to wait before it. */
-  private declare(model: ChannelModel, queue: QueueDeclaration, afterMs = 0): Promise<unknown> {
+  /** Once per connection. */
+  private declare(model: ChannelModel, queue: QueueDeclaration): Promise<unknown> {
     const known = this.declared.get(queue.name);
     if (known) return known;
-    const declaring = (afterMs ? delay(afterMs) : Promise.resolve())
-      .then(() => withChannel(model, (channel) => declareQueue(channel, queue)))
-      .catch((error: unknown) => {
+    const declaring = withChannel(model, (channel) => declareQueue(channel, queue)).catch(
+      (error: unknown) => {
         this.declared.delete(queue.name);
         throw new BrokerUnavailableError(error);
-      });
+      },
+    );
     this.declared.set(queue.name, declaring);
     return declaring;
   }

@@ -64,13 +64,9 @@ export const WRITTEN_EXCHANGE: ExchangeDeclaration = { name: 'labhand.written', 
 export const FIXED_QUEUES = [DEAD_QUEUE, CLAIMS_QUEUE, REPORTS_QUEUE, HEARTBEATS_QUEUE, LIVE_QUEUE] as const;
 export const EXCHANGES = [CONTROL_EXCHANGE, EVENTS_EXCHANGE, WRITTEN_EXCHANGE] as const;
 
-/** The tickets of one queue. */
+/** The tickets of one queue. On the broker's disk, but handed out before they are there: docs/decisions/0010. */
 export function ticketsQueue(queue: string): QueueDeclaration {
-  return {
-    name: `labhand.tickets.${queue}`,
-    durable: true,
-    arguments: { 'x-queue-type': 'quorum', ...toDead },
-  };
+  return { name: `labhand.tickets.${queue}`, durable: true, arguments: { ...toDead } };
 }
 
 /** Where a message goes and how much care it gets. */
