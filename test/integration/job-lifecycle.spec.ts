@@ -3,7 +3,10 @@ import type { DataSource } from 'typeorm';
 import { createDataSource } from '#gateway/database/data-source.js';
 import { Database } from '#gateway/database/database.js';
 import { JobLifecycle, type NewJob } from '#gateway/jobs/job-lifecycle.js';
+import { JobQueries } from '#gateway/jobs/job-queries.js';
 import type { EffectiveSpec, JobRow, MovedJob } from '#gateway/jobs/job-row.js';
+import { toJobView } from '#gateway/jobs/job-view.js';
+import type { WaitingReasons } from '#gateway/jobs/waiting-for.js';
 import { newJobId } from '#shared/job/job-id.js';
 import { maskOf } from '#shared/job/requirements.js';
 import type { Finished, Outcome } from '#shared/messages/messages.js';
@@ -81,6 +84,16 @@ describe('the life of a job in the database', () => {
     expect(await eventsOf(id)).toEqual(['queued', 'running', 'succeeded']);
   });
 
+  it('a job that somebody waits for is given back whole, as it can be read then', async () => {
+    const [awaited, other] = [await submit(), await submit()];
+    const reports = [report((await claimOne())!), report((await claimOne())!)];
+    const moved = await lifecycle.finish(reports, [awaited.id]);
+    const wholeOf = (id: string) => moved.find((job) => job.id === id)!.whole;
+    const queries = new JobQueries(database, undefined as unknown as WaitingReasons);
+    expect(toJobView(wholeOf(awaited.id)!)).toEqual(toJobView((await queries.find(awaited.id))!));
+    expect(wholeOf(other.id)).toBeNull();
+  });
+
   it('jobs submitted together are all there or none is', async () => {
     const jobs = ['a', 'b', 'a'].map((owner) => ({ ...newJob(), owner }));
     const moved = await lifecycle.submit(jobs);
@@ -130,7 +143,7 @@ describe('the life of a job in the database', () => {
     await lifecycle.submit([newJob()], tellOf('submission'));
     expect(await seen).toMatchObject({ state: 'queued' });
     const job = await claimOne();
-    await lifecycle.finish([report(job!)], tellOf('end'));
+    await lifecycle.finish([report(job!)], [], tellOf('end'));
     expect(await seen).toMatchObject({ state: 'succeeded' });
     expect(told).toEqual([
       'submission is committed',

@@ -36,7 +36,6 @@ export class Aftermath {
 
   /** They may still vanish, and a ticket then leads nowhere. Never rejects: tickets that are missing are published later. */
   private async ofCommitted(moved: readonly MovedJob[]): Promise<void> {
-    this.events.announce(moved);
     try {
       await Promise.all(moved.map((job) => this.ticketFor(job)));
     } catch (error) {

@@ -10,6 +10,7 @@ import type {
 } from '#shared/messages/messages.js';
 import { Database } from '../database/database.js';
 import { storable } from '../database/storable-text.js';
+import { JobEvents } from '../events/job-events.js';
 import { GATEWAY_CONFIG, type GatewayConfig } from '../gateway.config.js';
 import { JobLifecycle } from '../jobs/job-lifecycle.js';
 import type { MovedJob } from '../jobs/job-row.js';
@@ -46,6 +47,7 @@ export class Reports {
     private readonly database: Database,
     private readonly lifecycle: JobLifecycle,
     private readonly aftermath: Aftermath,
+    private readonly events: JobEvents,
     private readonly claims: Claims,
     @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
   ) {}
@@ -71,10 +73,12 @@ export class Reports {
   private async record(reports: Finished[]): Promise<Recorded[]> {
     const claims = reports.flatMap(claimOf);
     const { told } = this.aftermath;
-    if (claims.length === 0) return recorded(reports, await this.lifecycle.finish(reports, told), new Map());
+    const awaited = reports.map(({ jobId }) => jobId).filter((id) => this.events.isAwaited(id));
+    if (claims.length === 0)
+      return recorded(reports, await this.lifecycle.finish(reports, awaited, told), new Map());
     const { lease } = this.config;
     const terms = { lease, heardWithin: goneAfter(this.config) };
-    const [moved, taken] = await this.lifecycle.finishAndClaim(reports, claims, terms, told);
+    const [moved, taken] = await this.lifecycle.finishAndClaim(reports, claims, terms, awaited, told);
     if (taken instanceof Error) {
       // The workers will claim by themselves.
       this.logger.warn(`claims that came with reports were not answered: ${taken.message}`);

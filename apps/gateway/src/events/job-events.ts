@@ -6,13 +6,16 @@ import { ChannelClient } from '#shared/channel/channel-client.js';
 import { decodeMessage } from '#shared/channel/envelope.js';
 import { FINAL_STATES, isFinal } from '#shared/job/job-state.js';
 import type { JobEvent } from '#shared/messages/messages.js';
-import type { MovedJob } from '../jobs/job-row.js';
+import type { MovedJob, WholeJob } from '../jobs/job-row.js';
 import { Ear } from './ear.js';
 import { Wakeups } from './wakeups.js';
 
 const HEARING = 'hearing';
-/** What is known of an end that was waited for. */
-export type EndNews = 'ended' | 'unknown';
+/** An end that was waited for. */
+export interface Ended {
+  /** As it is then, where it is known. */
+  readonly job?: WholeJob;
+}
 
 /**
  * Tells of recorded events: at once to those who wait in this gateway, and through the events exchange to the
@@ -33,15 +36,9 @@ export class JobEvents {
     this.ear = new Ear(
       broker,
       [ends],
-      (message) => this.waiters.emit((decodeMessage(message) as JobEvent).jobId),
+      (message) => this.waiters.emit((decodeMessage(message) as JobEvent).jobId, {} satisfies Ended),
       () => this.waiters.emit(HEARING),
     );
-  }
-
-  /** The moves have committed, but may still vanish. */
-  announce(moved: readonly MovedJob[]): void {
-    for (const { id, event_id, state } of moved)
-      if (event_id !== null && isFinal(state)) this.waiters.emit(announced(id));
   }
 
   /** To be called once the moves are kept. */
@@ -49,7 +46,8 @@ export class JobEvents {
     for (const job of moved) {
       if (job.event_id === null) continue;
       const event = toEvent(job, job.event_id);
-      if (isFinal(event.state)) this.waiters.emit(event.jobId);
+      if (isFinal(event.state))
+        this.waiters.emit(event.jobId, { job: job.whole ?? undefined } satisfies Ended);
       this.wakeups.moved(event.jobId);
       this.channel.tell('event', event).catch((error: Error) => {
         this.logger.debug(`event ${event.id} of job ${event.jobId} was not published: ${error.message}`);
@@ -57,30 +55,31 @@ export class JobEvents {
     }
   }
 
+  /** Whether somebody waits for the job's end here. */
+  isAwaited(jobId: string): boolean {
+    return this.waiters.listenerCount(jobId) > 0;
+  }
+
   /**
-   * Resolves at the job's final event, recorded here or by another gateway; with `unknown` when `signal` fires, or
+   * Resolves at the job's final event, recorded here or by another gateway; with undefined when `signal` fires, or
    * when the event may have been missed because others were not heard until now.
-   * @param onAnnounced the end was committed here; it counts when this resolves
    */
-  end(jobId: string, signal: AbortSignal, onAnnounced: () => void = () => undefined): Promise<EndNews> {
+  end(jobId: string, signal: AbortSignal): Promise<Ended | undefined> {
     const hush = this.ear.listen();
     return new Promise((resolve) => {
-      const settle = (news: EndNews) => {
-        this.waiters.off(jobId, onEnd).off(HEARING, onUnknown).off(announced(jobId), onAnnounced);
+      const settle = (ended?: Ended) => {
+        this.waiters.off(jobId, settle).off(HEARING, onUnknown);
         signal.removeEventListener('abort', onUnknown);
         hush();
-        resolve(news);
+        resolve(ended);
       };
-      const onEnd = () => settle('ended');
-      const onUnknown = () => settle('unknown');
-      this.waiters.on(jobId, onEnd).on(HEARING, onUnknown).on(announced(jobId), onAnnounced);
+      const onUnknown = () => settle();
+      this.waiters.on(jobId, settle).on(HEARING, onUnknown);
       signal.addEventListener('abort', onUnknown);
       if (signal.aborted) onUnknown();
     });
   }
 }
-
-const announced = (jobId: string) => `${jobId} announced`;
 
 function toEvent(job: MovedJob, id: string): JobEvent {
   return {

@@ -112,6 +112,7 @@ const FINISH = `
       finished_at = r.finished_at, started_at = r.started_at, usage = r.usage, stdout = r.stdout, stderr = r.stderr,
       outputs = r.outputs
     FROM report r WHERE attempts.job_id = r.job_id AND attempts.attempt = r.attempt
+    RETURNING attempts AS attempt
   ), moved AS (
     UPDATE jobs SET
       state = CASE WHEN r.pause IS NULL THEN r.state ELSE 'queued' END,
@@ -128,7 +129,9 @@ const FINISH = `
     WHERE jobs.id = r.job_id AND jobs.state IN ('running', 'paused') AND jobs.attempt = r.attempt
     RETURNING jobs AS job
   )
-  SELECT ${MOVED}, record_event(job) AS event_id FROM moved, ${LIGHTLY}`;
+  SELECT ${MOVED}, record_event(job) AS event_id, CASE WHEN (job).id = ANY ($2::uuid[]) THEN
+    to_jsonb(job) || jsonb_build_object('last', (SELECT to_jsonb(attempt) FROM ended WHERE (attempt).job_id = (job).id))
+  END AS whole FROM moved, ${LIGHTLY}`;
 
 /** Seconds until a job runs again whose attempt is over without a report; NULL when it does not. */
 const PAUSE_AFTER_LOSS = `CASE WHEN j.cancel_requested_at IS NULL THEN
@@ -295,10 +298,15 @@ export class JobLifecycle {
 
   /**
    * Records how attempts ended; reports of attempts that are not current move nothing.
+   * @param awaited ids of jobs for whose end somebody waits: they are given back whole
    * @param told as of `Database.lightly`
    */
-  finish(reports: readonly Finished[], told?: Told<MovedJob>): Promise<MovedJob[]> {
-    return this.database.lightly(toFinish(reports), told);
+  finish(
+    reports: readonly Finished[],
+    awaited: readonly string[] = [],
+    told?: Told<MovedJob>,
+  ): Promise<MovedJob[]> {
+    return this.database.lightly(toFinish(reports, awaited), told);
   }
 
   /**
@@ -306,6 +314,7 @@ export class JobLifecycle {
    * have waited for long, so their claims count only while the worker is there.
    * @param lease seconds
    * @param heardWithin seconds of silence after which a worker is not there
+   * @param awaited as of `finish`
    * @param told of what the reports moved
    * @returns what the reports moved; and as of `claim`, or why that failed, which undoes no report
    */
@@ -313,10 +322,11 @@ export class JobLifecycle {
     reports: readonly Finished[],
     claims: readonly Claim[],
     { lease, heardWithin }: { lease: number; heardWithin: number },
+    awaited: readonly string[] = [],
     told?: Told<MovedJob>,
   ): Promise<[MovedJob[], (ClaimedRow | undefined)[] | Error]> {
     const [moved, taken] = await this.database.bothLightly<MovedJob, NumberedRow>(
-      toFinish(reports),
+      toFinish(reports, awaited),
       toClaim(claims, lease, heardWithin),
       told,
     );
@@ -406,7 +416,7 @@ function inOrder(claims: readonly Claim[], rows: readonly NumberedRow[]): (Claim
   return claims.map((_claim, nth) => taken.get(nth));
 }
 
-function toFinish(reports: readonly Finished[]): Prepared {
+function toFinish(reports: readonly Finished[], awaited: readonly string[]): Prepared {
   const rows = reports.map(({ jobId, attempt, outcome }) => ({
     job_id: jobId,
     attempt,
@@ -424,5 +434,5 @@ function toFinish(reports: readonly Finished[]): Prepared {
     stderr: outcome.stderr,
     outputs: outcome.outputs,
   }));
-  return { name: 'finish', text: FINISH, values: [JSON.stringify(rows)] };
+  return { name: 'finish', text: FINISH, values: [JSON.stringify(rows), awaited] };
 }

@@ -87,7 +87,11 @@ export const MOVED_COLUMNS = [
 ] as const satisfies readonly (keyof JobRow)[];
 
 /** With the event of that move; null when the statement repeated one. */
-export type MovedJob = Pick<JobRow, (typeof MOVED_COLUMNS)[number]> & { event_id: string | null };
+export type MovedJob = Pick<JobRow, (typeof MOVED_COLUMNS)[number]> & {
+  event_id: string | null;
+  /** For those who wait for its end. */
+  whole?: WholeJob | null;
+};
 
 /** Whole, for the answer. */
 export type SubmittedRow = MovedJob & JobRow;
@@ -116,3 +120,6 @@ export interface AttemptRow {
   stderr: StreamSummary | null;
   outputs: Outcome['outputs'];
 }
+
+/** With its latest attempt. Times may be strings: rows come as JSON too. */
+export type WholeJob = JobRow & { last: AttemptRow | null };

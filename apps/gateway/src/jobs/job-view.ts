@@ -3,7 +3,7 @@ import { isFinal, JOB_STATES } from '#shared/job/job-state.js';
 import { ISOLATION_LEVELS, LIMIT_NAMES } from '#shared/job/job-spec.js';
 import { wordsOf } from '#shared/job/requirements.js';
 import { attemptLimits, usage, type StreamSummary } from '#shared/messages/messages.js';
-import type { AttemptRow, JobRow } from './job-row.js';
+import type { AttemptRow, WholeJob } from './job-row.js';
 import { waitingFor, type WaitingFor } from './waiting-for.js';
 
 /** A job as clients see it. The schema is the OpenAPI document and the type; the function below fills it. */
@@ -87,9 +87,8 @@ export type CanceledView = z.infer<typeof canceledView>;
 
 const TAIL_BYTES = 4096;
 
-/** The job, its latest attempt, and all of them where the reader asked for one job. */
-export type JobWithAttempts = JobRow & {
-  last: AttemptRow | null;
+/** With all of its attempts where the reader asked for one job. */
+export type JobWithAttempts = WholeJob & {
   attempts?: AttemptRow[];
   waitingFor?: WaitingFor;
 };

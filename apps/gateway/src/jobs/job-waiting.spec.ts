@@ -1,7 +1,8 @@
 import { gate, type Gate } from '../../../../test/support/signals.js';
 import type { Viewer } from '../auth/viewer.js';
-import type { EndNews, JobEvents } from '../events/job-events.js';
+import type { Ended, JobEvents } from '../events/job-events.js';
 import type { JobQueries } from './job-queries.js';
+import type { WholeJob } from './job-row.js';
 import { JobWaiting } from './job-waiting.js';
 
 const VIEWER: Viewer = { owner: 'ada', role: 'submitter', keyId: 'key' };
@@ -9,7 +10,7 @@ const present = new AbortController().signal;
 
 describe('JobWaiting', () => {
   /** What `JobEvents.end` was asked and has not answered. */
-  let listeners: { tell: (news: EndNews) => void; announce: () => void }[];
+  let listeners: { tell: (ended?: Ended) => void }[];
   let listened: Gate;
   let state: string;
   let asked: string[];
@@ -21,9 +22,9 @@ describe('JobWaiting', () => {
     state = 'running';
     asked = [];
     const events = {
-      end: (_id: string, _signal: AbortSignal, announce: () => void) =>
-        new Promise<EndNews>((tell) => {
-          listeners.push({ tell, announce });
+      end: () =>
+        new Promise<Ended | undefined>((tell) => {
+          listeners.push({ tell });
           listened.open();
         }),
     };
@@ -47,25 +48,20 @@ describe('JobWaiting', () => {
     expect(asked).toEqual(['state', 'row']);
   });
 
-  it('reads a job when its end is announced, and answers when that is kept', async () => {
-    let answered = false;
-    const answer = final().finally(() => (answered = true));
-    const { announce, tell } = await nextListener();
-    state = 'succeeded';
-    announce();
-    await new Promise(setImmediate);
-    expect(asked).toEqual(['state', 'row']);
-    expect(answered).toBe(false);
-    tell('ended');
-    expect(await answer).toEqual({ state });
-    expect(asked).toEqual(['state', 'row']);
+  it('answers with the job that its end brings', async () => {
+    const answer = final();
+    const { tell } = await nextListener();
+    const job = { id: 'a job', state: 'succeeded' } as WholeJob;
+    tell({ job });
+    expect(await answer).toBe(job);
+    expect(asked).toEqual(['state']);
   });
 
   it('reads a job at its end when that was recorded elsewhere', async () => {
     const answer = final();
     const { tell } = await nextListener();
     state = 'failed';
-    tell('ended');
+    tell({});
     expect(await answer).toEqual({ state });
     expect(asked).toEqual(['state', 'row']);
   });
@@ -74,7 +70,7 @@ describe('JobWaiting', () => {
     const answer = final();
     const { tell } = await nextListener();
     state = 'canceled';
-    tell('unknown');
+    tell();
     expect(await answer).toEqual({ state });
     expect(asked).toEqual(['state', 'state', 'row']);
   });
@@ -84,7 +80,7 @@ describe('JobWaiting', () => {
     const { tell } = await nextListener();
     await new Promise(setImmediate);
     expect(asked).toEqual([]);
-    tell('unknown');
+    tell();
     state = 'succeeded';
     expect(await answer).toEqual({ state });
     expect(asked).toEqual(['state', 'row']);

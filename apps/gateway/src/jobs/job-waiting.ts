@@ -44,13 +44,11 @@ export class JobWaiting implements OnModuleDestroy {
       const slice = Math.min(deadline - Date.now(), isNew ? SOON_MS : LOOK_AGAIN_MS);
       const stop = AbortSignal.any([this.closing.signal, gone, AbortSignal.timeout(Math.max(slice, 0))]);
       // Listens before it looks, so that an end in between is not missed.
-      let announced: Promise<JobWithAttempts | undefined> | undefined;
-      const news = this.events.end(id, stop, () => {
-        announced = this.queries.row(id, viewer).catch(() => undefined);
-      });
+      const news = this.events.end(id, stop);
       if (!isNew && isFinal(await this.queries.state(id, viewer))) break;
       if (slice <= 0 || this.closing.signal.aborted || gone.aborted) break;
-      if ((await news) === 'ended') return (await announced) ?? this.queries.row(id, viewer);
+      const ended = await news;
+      if (ended) return ended.job ?? this.queries.row(id, viewer);
     }
     return this.queries.row(id, viewer);
   }
