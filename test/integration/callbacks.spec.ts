@@ -95,7 +95,7 @@ describe('callbacks', () => {
         .mockImplementation((...line: unknown[]) => logged.push(line.join(' ')));
     }
     receiver = await CallbackReceiver.listen();
-    await database.query('TRUNCATE jobs CASCADE');
+    await database.query('TRUNCATE jobs, attempts, events CASCADE');
   });
   afterEach(async () => {
     await receiver.close();

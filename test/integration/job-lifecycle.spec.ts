@@ -40,7 +40,7 @@ describe('the life of a job in the database', () => {
     await test.drop();
   });
   beforeEach(async () => {
-    await database.query('TRUNCATE jobs, lanes, queues, workers CASCADE');
+    await database.query('TRUNCATE jobs, attempts, events, lanes, queues, workers CASCADE');
     await database.query(`INSERT INTO queues (name, source) VALUES ('q', 'configuration')`);
   });
 
@@ -404,7 +404,7 @@ describe('the life of a job in the database', () => {
 
   it('pauses between tries double up to the longest, and chance only shortens them', async () => {
     const pauses = async (change: Parameters<typeof withRetry>[0]) => {
-      await database.query('TRUNCATE jobs, lanes CASCADE');
+      await database.query('TRUNCATE jobs, attempts, events, lanes CASCADE');
       await submit(withRetry({ tries: 5, backoff: 100, ...change }));
       const seconds = [];
       for (let n = 0; n < 4; n++) {
@@ -520,7 +520,41 @@ describe('the life of a job in the database', () => {
     expect(rows).toEqual([{ state: 'running' }, { state: 'succeeded' }]);
   });
 
-  it('the database itself refuses a second final event and a state without its fields', async () => {
+  it.each([
+    `UPDATE jobs SET state = 'lost', ready = false`,
+    `UPDATE jobs SET state = 'running', ready = false`,
+    `UPDATE jobs SET state = 'held'`,
+    `UPDATE jobs SET state = 'succeeded', ready = false`,
+    `UPDATE jobs SET finished_at = now()`,
+    `UPDATE jobs SET lease_expires_at = now()`,
+    `UPDATE jobs SET state = 'running', ready = false, attempt = 1, worker_id = 'w', lease_expires_at = now()`,
+    `UPDATE jobs SET reason = 'exit_code'`,
+    `UPDATE jobs SET state = 'failed', ready = false, finished_at = now()`,
+    `UPDATE jobs SET state = 'failed', ready = false, finished_at = now(), reason = 'boredom'`,
+    `INSERT INTO attempts (job_id, attempt, worker_id, claim_id, started_at, ending)
+       SELECT id, 1, 'w', gen_random_uuid(), now(), 'succeeded' FROM jobs`,
+    `INSERT INTO attempts (job_id, attempt, worker_id, claim_id, started_at, ending, finished_at)
+       SELECT id, 1, 'w', gen_random_uuid(), now(), 'bored', now() FROM jobs`,
+  ])('the database itself refuses %s', async (statement) => {
+    await submit();
+    await expect(database.query(statement)).rejects.toThrow(/violates check constraint "\w+_are_sound"/);
+  });
+
+  it('a job that is deleted takes along its attempts, events and deliveries, and no others', async () => {
+    const callback: NewJob['callback'] = { url: 'http://localhost/', events: ['succeeded'] };
+    const { id } = await submit({ callback });
+    await lifecycle.finish([report((await claimOne())!)]);
+    await submit({ callback });
+    await lifecycle.finish([report((await claimOne())!)]);
+    await database.query('DELETE FROM jobs WHERE id = $1', [id]);
+    const left = await database.query(
+      `SELECT (SELECT count(*) FROM attempts)::int AS attempts, (SELECT count(*) FROM events)::int AS events,
+              (SELECT count(*) FROM deliveries)::int AS deliveries`,
+    );
+    expect(left).toEqual([{ attempts: 1, events: 3, deliveries: 1 }]);
+  });
+
+  it('the database itself refuses a second final event', async () => {
     const { id } = await submit();
     await lifecycle.finish([report((await claimOne())!)]);
     await expect(
@@ -529,8 +563,6 @@ describe('the life of a job in the database', () => {
         [id],
       ),
     ).rejects.toThrow('events_one_final');
-    await expect(database.query(`UPDATE jobs SET state = 'running'`)).rejects.toThrow('violates check');
-    await expect(database.query(`UPDATE jobs SET state = 'lost'`)).rejects.toThrow('violates check');
   });
 });
 
