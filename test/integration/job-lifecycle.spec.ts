@@ -127,6 +127,8 @@ describe('the life of a job in the database', () => {
     const [last] = await synced.claim([{ ...claim, claimId: randomUUID() }], LEASE);
     const both = () => synced.finishAndClaim([report(last!)], [{ ...claim, claimId: randomUUID() }], TERMS);
     expect(await isFlushedBy(both)).toBe(true);
+    const entered = () => synced.submitAndClaim([newJob()], [{ ...claim, claimId: randomUUID() }], LEASE);
+    expect(await isFlushedBy(entered)).toBe(true);
     await source.destroy();
   });
 
@@ -151,6 +153,27 @@ describe('the life of a job in the database', () => {
       'end is committed',
       'end is kept',
     ]);
+  });
+
+  it('a claim that comes with a submission is given it, and a second one nothing', async () => {
+    const claims = ['v', 'w'].map((workerId) => ({ queue: 'q', claimId: randomUUID(), workerId }));
+    const job = newJob();
+    const [submitted, taken] = await lifecycle.submitAndClaim([job], claims, LEASE);
+    expect(submitted).toMatchObject([{ id: job.id, state: 'queued' }]);
+    expect(taken).toMatchObject([{ id: job.id, state: 'running', worker_id: 'v' }, undefined]);
+    expect(await eventsOf(job.id)).toEqual(['queued', 'running']);
+  });
+
+  it('a claim that fails takes no submission with it', async () => {
+    const job = newJob();
+    const [submitted, error] = await lifecycle.submitAndClaim(
+      [job],
+      [{ queue: 'q', claimId: 'no uuid', workerId: 'w' }],
+      LEASE,
+    );
+    expect(submitted).toMatchObject([{ id: job.id }]);
+    expect(error).toBeInstanceOf(Error);
+    expect(await rowOf(job.id)).toMatchObject({ state: 'queued' });
   });
 
   it('a claim that comes with a report sees what the report has freed', async () => {

@@ -468,6 +468,100 @@ describe('a worker', () => {
     });
   });
 
+  describe('with a slot that waits at the gateway', () => {
+    const questions: string[] = [];
+    /** Runs a job. @returns the claim that waits after it */
+    const waitingClaim = async () => {
+      const before = gateway.said.finished.length;
+      await run({});
+      const { next } = (await gateway.until(({ finished }) => finished[before]))!;
+      expect(next).toMatchObject({ mayWait: true });
+      return next!;
+    };
+
+    beforeEach(async () => {
+      questions.length = 0;
+      gateway.onClaim = ({ claimId }) => questions.push(claimId);
+      // Far longer than any test: what happens does not come from its end.
+      gateway.waits = 600_000;
+      await started();
+    });
+    afterEach(isAsBefore);
+
+    it('runs what it is given, one job after the other', async () => {
+      let next = await waitingClaim();
+      for (let n = 0; n < 10; n++) {
+        const job = gateway.made();
+        await gateway.giveTo(next, worker.id, job);
+        expect((await gateway.outcomeOf(job)).state).toBe('succeeded');
+        next = gateway.said.finished.at(-1)!.next!;
+        expect(next).toMatchObject({ mayWait: true });
+      }
+      expect(questions).toHaveLength(1);
+      gateway.waits = undefined;
+      await gateway.giveTo(next, worker.id, gateway.made());
+    });
+
+    it('leaves the other slots to tickets, of which none waits too', async () => {
+      const next = await waitingClaim();
+      expect((await run({})).state).toBe('succeeded');
+      expect(gateway.said.finished.at(-1)!.next!.mayWait).toBeUndefined();
+      gateway.waits = undefined;
+      await gateway.giveTo(next, worker.id, gateway.made());
+    });
+
+    it('asks in the end, with the same id, and takes what it is given in between for the answer', async () => {
+      gateway.waits = 1;
+      const asked = gate();
+      const answered = gate();
+      gateway.onClaim = async ({ claimId }) => {
+        questions.push(claimId);
+        if (questions.length !== 2) return;
+        asked.open();
+        await answered.opened;
+      };
+      const next = await waitingClaim();
+      await asked.opened;
+      expect(questions[1]).toBe(next.claimId);
+      const job = gateway.made();
+      await gateway.giveTo(next, worker.id, job);
+      expect((await gateway.outcomeOf(job)).state).toBe('succeeded');
+      answered.open();
+      await eventually(() => questions.length, 3);
+      expect(gateway.said.finished.filter(({ jobId }) => jobId === job.jobId)).toHaveLength(1);
+    });
+
+    it('hands back what comes when it has asked and got nothing', async () => {
+      gateway.waits = 1;
+      const next = await waitingClaim();
+      await eventually(() => questions.length, 2);
+      const { jobId } = gateway.made();
+      // The slot is free again once it serves another ticket.
+      for (let n = 0; n < 2; n++) await run({});
+      await gateway.giveTo(next, worker.id, gateway.made({ jobId }));
+      const [lost] = await gateway.until(({ lost }) => (lost.length > 0 ? lost : undefined));
+      expect(lost).toEqual({ jobId, attempt: 1, workerId: worker.id, cause: 'no_turn' });
+    });
+
+    it('takes no notice of a job that it is given twice', async () => {
+      const next = await waitingClaim();
+      const job = gateway.made(sh('until [ -e "$1" ]; do sleep 0.02; done', join(folder, 'go')));
+      await gateway.giveTo(next, worker.id, job);
+      await gateway.giveTo(next, worker.id, job);
+      gateway.waits = undefined;
+      writeFileSync(join(folder, 'go'), '');
+      expect((await gateway.outcomeOf(job)).state).toBe('succeeded');
+      expect(gateway.said.lost).toEqual([]);
+    });
+  });
+
+  it('never waits at the gateway with the only slot of a queue', async () => {
+    gateway.waits = 600_000;
+    await started({ queues: { default: 1 } });
+    await run({});
+    expect(gateway.said.finished.at(-1)!.next!.mayWait).toBeUndefined();
+  });
+
   it('acks a ticket for which there is no job', async () => {
     await started();
     for (let extra = 0; extra < 5; extra++) await gateway.sendTicket('default');
@@ -546,6 +640,19 @@ describe('a worker', () => {
       expect(gateway.said.lost).toEqual([
         { jobId: next.jobId, attempt: 1, workerId: worker.id, cause: 'drain' },
       ]);
+    });
+
+    it('hands back what a waiting slot is given when it is told to stop meanwhile', async () => {
+      await started();
+      gateway.waits = 600_000;
+      await run({});
+      const { next } = gateway.said.finished[0]!;
+      const closed = worker.close();
+      await gateway.until(({ heartbeats }) => heartbeats.find(({ draining }) => draining));
+      const job = gateway.made();
+      await gateway.giveTo(next!, worker.id, job);
+      await closed;
+      expect(gateway.said.lost).toMatchObject([{ jobId: job.jobId, cause: 'drain' }]);
     });
 
     it('waits no longer when told again', async () => {

@@ -41,7 +41,10 @@ class Handlers {
     const status = await this.gateway.onFinished(message);
     this.gateway.hear('finished', message);
     if (!message.next || !this.gateway.answersNext) return { status };
-    const job = this.gateway.claim(message.next.claimId);
+    const { claimId, mayWait } = message.next;
+    const { waits } = this.gateway;
+    if (mayWait && waits !== undefined) return { status, waits };
+    const job = this.gateway.claim(claimId);
     return { status, job, draw: job !== null };
   }
 

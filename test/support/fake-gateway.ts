@@ -52,6 +52,8 @@ export class FakeGateway {
   onClaim: (claim: Claim) => unknown = () => undefined;
   /** Whether claims that come with reports are answered. */
   answersNext = true;
+  /** Milliseconds for which claims wait whose slots can; else none does. */
+  waits?: number;
 
   private readonly heard = new BehaviorSubject<Heard>({
     finished: [],
@@ -96,7 +98,20 @@ export class FakeGateway {
 
   /** Makes a job wait and sends its ticket. */
   async give(part: Partial<ClaimedJob>): Promise<ClaimedJob> {
-    const job: ClaimedJob = {
+    const job = this.made(part);
+    this.waiting.push(job);
+    await this.sendTicket(job.queue);
+    return job;
+  }
+
+  /** Sends one to a claim that waits. */
+  async giveTo({ claimId }: { claimId: string }, workerId: string, job: ClaimedJob): Promise<void> {
+    this.claims.set(claimId, job);
+    await this.client.tell('given', { claimId, job }, workerId);
+  }
+
+  made(part: Partial<ClaimedJob> = {}): ClaimedJob {
+    return {
       jobId: randomUUID(),
       attempt: 1,
       queue: 'default',
@@ -109,9 +124,6 @@ export class FakeGateway {
       filesToken: 'files-token',
       ...part,
     };
-    this.waiting.push(job);
-    await this.sendTicket(job.queue);
-    return job;
   }
 
   async sendTicket(queue: string): Promise<void> {

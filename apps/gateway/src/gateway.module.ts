@@ -21,6 +21,7 @@ import { DispatchController } from './dispatch/dispatch.controller.js';
 import { Leases } from './dispatch/leases.js';
 import { Reports } from './dispatch/reports.js';
 import { Tickets } from './dispatch/tickets.js';
+import { WaitingClaims } from './dispatch/waiting-claims.js';
 import { EventFollowing } from './events/event-following.js';
 import { EventHorizon } from './events/event-horizon.js';
 import { EventsController } from './events/events.controller.js';
@@ -124,6 +125,7 @@ export class GatewayModule {
         Reports,
         Leases,
         Tickets,
+        WaitingClaims,
         Aftermath,
         Chores,
         Gauges,

@@ -7,6 +7,7 @@ import { StaleAttemptError, type FilesClient } from './files-client.js';
 import type { JobClaim } from './claim.js';
 import { reportOutcome } from './finish.js';
 import type { GatewayLink } from './gateway-link.js';
+import type { GivenJobs } from './given-jobs.js';
 import { handBack } from './hand-back.js';
 import { placeInputs } from './inputs.js';
 import type { Capabilities } from './capabilities.js';
@@ -35,6 +36,7 @@ export interface AttemptTools {
   /** Real paths of what is the worker's. */
   readonly closedFolders: readonly string[];
   readonly link: GatewayLink;
+  readonly given: GivenJobs;
   readonly liveBudget: LiveBudget;
 }
 

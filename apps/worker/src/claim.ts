@@ -1,6 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { ClaimedJob, Finished, Reply } from '#shared/messages/messages.js';
 import type { GatewayLink } from './gateway-link.js';
+import type { Expected, GivenJobs } from './given-jobs.js';
+
+/** Milliseconds that a job may be under way which was given to a claim in the last moment of its waiting. */
+const UNDER_WAY_MS = 50;
+
+/** Whether a slot takes another job, and whether it can wait for one. */
+export type Willingness = 'no' | 'yes' | 'yes, it may wait';
 
 /**
  * A slot's question for a job of `queue`. It keeps its id over every repetition, so that an answer that was lost on its
@@ -9,35 +16,62 @@ import type { GatewayLink } from './gateway-link.js';
 export class JobClaim {
   private readonly claimId = randomUUID();
   private asked = false;
+  /** Its slot said that it can wait for a job. */
+  mayWait = false;
   private job?: ClaimedJob | null;
+  private expected?: Expected;
+  /** Milliseconds for which it waits at the gateway. */
+  private waits?: number;
   /** Whether a ticket lies for the job, which its slot does not need: it has one. */
   leavesTicket = false;
 
-  /** @param mayAsk whether the slot takes another job, when it comes to that */
+  /** @param willing what holds of the slot when it comes to asking */
   constructor(
     private readonly queue: string,
-    private readonly mayAsk: () => boolean = () => true,
+    private readonly willing: () => Willingness = () => 'yes',
   ) {}
 
+  /** Whether the job had yet to be submitted when the slot was free: none lies there unclaimed. */
+  get hasWaited(): boolean {
+    return this.waits !== undefined;
+  }
+
   /** What goes with the report of the slot's last job; undefined when the slot takes no other. */
-  question(): Finished['next'] {
-    this.asked = this.mayAsk();
-    return this.asked ? { claimId: this.claimId, queue: this.queue } : undefined;
+  question(given: GivenJobs): Finished['next'] {
+    const { claimId, queue } = this;
+    const willing = this.willing();
+    this.asked = willing !== 'no';
+    if (!this.asked) return undefined;
+    this.mayWait = willing === 'yes, it may wait';
+    if (!this.mayWait) return { claimId, queue };
+    this.expected = given.expect(claimId);
+    return { claimId, queue, mayWait: true };
   }
 
   /** What came with the answer to that report: `job` is null where there is none, undefined where that was not answered. */
-  answered({ job, draw = false }: Reply<'finished'>): void {
+  answered({ job, draw = false, waits }: Reply<'finished'>): void {
     this.job = job;
     this.leavesTicket = draw;
+    this.waits = waits;
   }
 
   /**
-   * The job that a report has brought; where one was asked for and nothing is known of the answer, it is asked for anew.
+   * The job that a report has brought, or that was given since; where one was asked for and nothing is known of the
+   * answer, it is asked for anew.
    * @throws the signal's reason when it is aborted first
    */
   async following(by: Asker, signal: AbortSignal): Promise<ClaimedJob | undefined> {
-    if (this.asked && this.job === undefined) return this.send(by, signal);
-    return this.job ?? undefined;
+    try {
+      if (!this.asked || this.job !== undefined) return this.job ?? undefined;
+      if (this.waits === undefined || !this.expected) return await this.send(by, signal);
+      const { job } = this.expected;
+      // It may still come while we ask: under one id it is the same job.
+      return (
+        (await within(this.waits + UNDER_WAY_MS, job)) ?? (await Promise.race([job, this.send(by, signal)]))
+      );
+    } finally {
+      this.expected?.forget();
+    }
   }
 
   /**
@@ -49,6 +83,16 @@ export class JobClaim {
     const { job } = await link.ask('claim', { claimId, workerId, queue }, signal);
     return job ?? undefined;
   }
+}
+
+function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(undefined), ms);
+    void promise.then((value) => {
+      clearTimeout(timer);
+      resolve(value);
+    });
+  });
 }
 
 interface Asker {

@@ -6,6 +6,7 @@ import type {
   DrainOrder,
   FetchOrder,
   FetchReply,
+  Given,
   ListOrder,
   ListReply,
   SignalOrder,
@@ -14,6 +15,7 @@ import type {
 import type { AttemptTools } from './attempt.js';
 import { Attempts } from './attempts.js';
 import { Drain } from './drain.js';
+import { handBack } from './hand-back.js';
 import { TOOLS } from './tokens.js';
 
 /** What gateways order of this worker. Orders for attempts that it does not hold are late ones: nothing to do. */
@@ -25,6 +27,13 @@ export class Control {
     private readonly drains: Drain,
     @Inject(TOOLS) private readonly tools: AttemptTools,
   ) {}
+
+  /** Nobody runs what comes too late; what came by another way has come already. */
+  @EventPattern<string>('given')
+  async given(@Payload() { claimId, job }: Given): Promise<void> {
+    if (this.tools.given.arrived(claimId, job) || this.attempts.find(job)) return;
+    await handBack(job, 'no_turn', this.tools);
+  }
 
   @EventPattern<string>('cancel')
   cancel(@Payload() ref: AttemptRef): void {

@@ -4,6 +4,7 @@ import type { HeldAttempt } from './attempts.js';
 import type { JobClaim } from './claim.js';
 import { FileRefusedError, StaleAttemptError, type FilesClient } from './files-client.js';
 import type { GatewayLink } from './gateway-link.js';
+import type { GivenJobs } from './given-jobs.js';
 import type { Spool, SpoolEntry, Upload } from './spool.js';
 
 export interface FinishTools {
@@ -11,6 +12,7 @@ export interface FinishTools {
   readonly spool: Spool;
   readonly files: FilesClient;
   readonly link: GatewayLink;
+  readonly given: GivenJobs;
 }
 
 const logger = new Logger('finish');
@@ -36,7 +38,7 @@ export async function reportOutcome(
     return;
   }
   const { jobId, attempt } = entry;
-  const report = { jobId, attempt, workerId: tools.workerId, outcome, next: claim?.question() };
+  const report = { jobId, attempt, workerId: tools.workerId, outcome, next: claim?.question(tools.given) };
   // Also of an attempt that was abandoned meanwhile: a claim that went along must not be answered to nobody.
   const reply = await tools.link.ask('finished', report, held.left);
   claim?.answered(reply);

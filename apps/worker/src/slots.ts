@@ -5,12 +5,13 @@ import { ChannelContext } from '#shared/channel/channel-context.js';
 import { withLogContext } from '#shared/logging/log-context.js';
 import type { ClaimedJob, MessageBody } from '#shared/messages/messages.js';
 import { attemptJob, type AttemptTools } from './attempt.js';
-import { JobClaim } from './claim.js';
+import { JobClaim, type Willingness } from './claim.js';
 import { Drain } from './drain.js';
 import { handBack } from './hand-back.js';
 import { Quota } from './quota.js';
 import { Turns } from './turns.js';
-import { TOOLS } from './tokens.js';
+import { SETTINGS, TOOLS } from './tokens.js';
+import type { WorkerSettings } from './worker.config.js';
 
 /**
  * A broker closes the channel of a ticket that is held for half an hour. A ticket protects nothing, the lease
@@ -35,9 +36,14 @@ interface Slot {
 @UseFilters(ChannelErrorFilter)
 export class Slots {
   private readonly logger = new Logger('slots');
+  /** Slots per queue that have tickets. */
+  private readonly busy = new Map<string, number>();
+  /** Queues in which a slot may be waiting for its next job. */
+  private readonly waiting = new Set<string>();
 
   constructor(
     @Inject(TOOLS) private readonly tools: AttemptTools,
+    @Inject(SETTINGS) private readonly settings: WorkerSettings,
     private readonly drain: Drain,
     private readonly quota: Quota,
   ) {}
@@ -45,11 +51,17 @@ export class Slots {
   @EventPattern<string>('ticket')
   async serve(@Payload() { queue }: MessageBody<'ticket'>, @Ctx() context: ChannelContext): Promise<void> {
     const release = setTimeout(() => void this.release(context), TICKET_HELD_MS);
+    this.count(queue, 1);
     try {
       await this.serveTicket(queue, context);
     } finally {
       clearTimeout(release);
+      this.count(queue, -1);
     }
+  }
+
+  private count(queue: string, change: number): void {
+    this.busy.set(queue, (this.busy.get(queue) ?? 0) + change);
   }
 
   private async serveTicket(queue: string, context: ChannelContext): Promise<void> {
@@ -70,8 +82,9 @@ export class Slots {
     const claim = new JobClaim(slot.queue);
     let job = await this.received(claim.send(this.tools, this.drain.over), onAnswer);
     while (job) {
-      job = await this.attemptAndClaim(job, slot);
-      if (job && slot.turns.areShort && slot.inHand.size < MOST_IN_HAND)
+      const next = new JobClaim(slot.queue, () => this.willingness(slot));
+      job = await this.attemptAndClaim(job, slot, next);
+      if (job && !next.hasWaited && slot.turns.areShort && slot.inHand.size < MOST_IN_HAND)
         this.takeInHand(slot, () => this.drawAndWorkOff(slot));
     }
   }
@@ -81,17 +94,29 @@ export class Slots {
     if (await slot.context.drawAnother()) await this.workOff(slot);
   }
 
-  /** @returns the next job, where there is one */
+  /**
+   * @param next is asked with the report
+   * @returns the next job, where there is one
+   */
   private async attemptAndClaim(
     job: ClaimedJob,
-    { turns, inHand, context }: Slot,
+    { queue, turns, context }: Slot,
+    next: JobClaim,
   ): Promise<ClaimedJob | undefined> {
-    const isWanted = () => inHand.size === 1 || turns.areShort;
-    const next = new JobClaim(job.queue, () => !this.drain.draining && !this.quota.limited && isWanted());
     await this.attempt(job, () => attemptJob(job, this.tools, turns, next));
     const following = await this.received(next.following(this.tools, this.drain.over));
+    if (next.mayWait) this.waiting.delete(queue);
     if (following && next.leavesTicket) void context.drawAnother();
     return following;
+  }
+
+  /** One slot of a queue waits for jobs at a gateway; while it does, another is free for the tickets of others. */
+  private willingness({ queue, turns, inHand }: Slot): Willingness {
+    if (this.drain.draining || this.quota.limited || (inHand.size > 1 && !turns.areShort)) return 'no';
+    const isSpare = inHand.size === 1 && this.busy.get(queue)! < (this.settings.queues[queue] ?? 0);
+    if (!isSpare || this.waiting.has(queue)) return 'yes';
+    this.waiting.add(queue);
+    return 'yes, it may wait';
   }
 
   /**

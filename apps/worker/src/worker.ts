@@ -11,6 +11,7 @@ import { findCapabilities, type Found } from './capabilities.js';
 import { Drain } from './drain.js';
 import { FilesClient } from './files-client.js';
 import { GatewayLink } from './gateway-link.js';
+import { GivenJobs } from './given-jobs.js';
 import { Health } from './health.js';
 import { Heartbeat } from './heartbeat.js';
 import { IdleTimeout } from './idle-timeout.js';
@@ -129,6 +130,7 @@ export async function createWorker(
         capabilities,
         closedFolders: foldersToClose(settings),
         link: new GatewayLink(new ChannelClient(broker), broker),
+        given: new GivenJobs(),
         liveBudget: new LiveBudget(),
       },
     }),

@@ -26,9 +26,9 @@ export interface Prepared {
 /** Who is told of the rows of a light statement meanwhile. */
 export interface Told<T> {
   /** Everybody sees them, but they may still vanish. */
-  committed?(rows: readonly T[]): void;
+  readonly committed?: (rows: readonly T[]) => void;
   /** They are on the disk. */
-  kept?(rows: readonly T[]): void;
+  readonly kept?: (rows: readonly T[]) => void;
 }
 
 /** Runs statements; one method each for what the features need. */

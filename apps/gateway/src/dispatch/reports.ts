@@ -56,7 +56,9 @@ export class Reports {
     const { moved, given } = await this.batcher.add(report);
     const recorded = await this.reply(moved, report, ALREADY_RECORDED);
     if (!report.next || !given) return recorded;
-    return { ...recorded, ...(await this.claims.replyToSlot(report.next.queue, given.taken)) };
+    const { mayWait, ...next } = report.next;
+    const claim = { ...next, workerId: report.workerId };
+    return { ...recorded, ...(await this.claims.replyToSlot(claim, given.taken, mayWait)) };
   }
 
   async lost(report: Lost): Promise<RecordedReply> {

@@ -234,10 +234,27 @@ export class JobLifecycle {
    * @returns their rows, in the same order
    */
   async submit(jobs: readonly NewJob[], told?: Told<MovedJob>): Promise<SubmittedRow[]> {
-    const statement = { name: 'submit', text: SUBMIT_LIGHTLY, values: submitted(jobs) };
-    const rows = await this.database.lightly<SubmittedRow>(statement, told);
-    const byId = new Map(rows.map((row) => [row.id, row]));
-    return jobs.map(({ id }) => byId.get(id)!);
+    return inOrderOf(jobs, await this.database.lightly<SubmittedRow>(toSubmit(jobs), told));
+  }
+
+  /**
+   * Accepts jobs for which claims wait: both, one after the other.
+   * @param lease seconds
+   * @param told of the jobs, as of `Database.lightly`
+   * @returns as of `submit`; and as of `claim`, or why that failed, which undoes no submission
+   */
+  async submitAndClaim(
+    jobs: readonly NewJob[],
+    claims: readonly Claim[],
+    lease: number,
+    told?: Told<MovedJob>,
+  ): Promise<[SubmittedRow[], (ClaimedRow | undefined)[] | Error]> {
+    const [rows, taken] = await this.database.bothLightly<SubmittedRow, NumberedRow>(
+      toSubmit(jobs),
+      toClaim(claims, lease),
+      told,
+    );
+    return [inOrderOf(jobs, rows), taken instanceof Error ? taken : inOrder(claims, taken)];
   }
 
   /** Accepts one in a transaction in which the caller writes rows of its own. */
@@ -379,6 +396,15 @@ export class JobLifecycle {
   async stage(): Promise<string[]> {
     return (await this.database.query<{ queue: string }>(STAGE, [CHUNK])).map((row) => row.queue);
   }
+}
+
+function toSubmit(jobs: readonly NewJob[]): Prepared {
+  return { name: 'submit', text: SUBMIT_LIGHTLY, values: submitted(jobs) };
+}
+
+function inOrderOf(jobs: readonly NewJob[], rows: readonly SubmittedRow[]): SubmittedRow[] {
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  return jobs.map(({ id }) => byId.get(id)!);
 }
 
 function submitted(jobs: readonly NewJob[]): unknown[] {

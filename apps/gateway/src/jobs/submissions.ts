@@ -9,6 +9,7 @@ import { Database } from '../database/database.js';
 import { textFaults } from '../database/storable-text.js';
 import { Aftermath } from '../dispatch/aftermath.js';
 import { Batcher } from '../dispatch/batcher.js';
+import { Claims } from '../dispatch/claims.js';
 import { jobPrefix } from '../files/blob-keys.js';
 import { BlobStore } from '../files/blob-store.js';
 import { receiveSubmission, type StoredInput } from '../files/receive-files.js';
@@ -44,10 +45,7 @@ const MOST_TOGETHER = 16;
 /** Takes a submission from the request to the committed row; whatever fails leaves no file and no row. */
 @Injectable()
 export class Submissions {
-  private readonly batcher = new Batcher<NewJob, SubmittedRow>(
-    (jobs) => this.lifecycle.submit(jobs, this.aftermath.told),
-    MOST_TOGETHER,
-  );
+  private readonly batcher = new Batcher<NewJob, SubmittedRow>((jobs) => this.write(jobs), MOST_TOGETHER);
   private readonly logger = new Logger(Submissions.name);
 
   constructor(
@@ -57,6 +55,7 @@ export class Submissions {
     private readonly queues: Queues,
     private readonly store: BlobStore,
     private readonly aftermath: Aftermath,
+    private readonly claims: Claims,
     private readonly metrics: Metrics,
     @Inject(GATEWAY_CONFIG) private readonly config: GatewayConfig,
   ) {}
@@ -205,6 +204,20 @@ export class Submissions {
     });
     await this.aftermath.of([moved]);
     return moved;
+  }
+
+  /** Together with claims that wait for such jobs, where there are any: what these take needs no tickets. */
+  private async write(jobs: readonly NewJob[]): Promise<SubmittedRow[]> {
+    const { told } = this.aftermath;
+    const claims = this.claims.waitingFor(jobs);
+    if (claims.length === 0) return this.lifecycle.submit(jobs, told);
+    const { committed, ...onlyKept } = told;
+    const [rows, taken] = await this.lifecycle.submitAndClaim(jobs, claims, this.config.lease, onlyKept);
+    if (taken instanceof Error) this.logger.warn(`claims that waited were not answered: ${taken.message}`);
+    else this.claims.give(claims, taken);
+    const given = new Set(taken instanceof Error ? [] : taken.map((job) => job?.id));
+    committed?.(rows.filter(({ id }) => !given.has(id)));
+    return rows;
   }
 }
 

@@ -108,6 +108,7 @@ export const ROUTES: {
   resumed: () => toQueue(HEARTBEATS_QUEUE),
   logs: () => toQueue(LIVE_QUEUE),
   progress: () => toQueue(LIVE_QUEUE),
+  given: (_body, workerId) => toWorker(workerId),
   cancel: (_body, workerId) => toWorker(workerId),
   abandon: (_body, workerId) => toWorker(workerId),
   pause: (_body, workerId) => toWorker(workerId),

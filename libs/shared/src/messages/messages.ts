@@ -131,7 +131,11 @@ export const finished = z.object({
   workerId,
   outcome,
   next: z
-    .object({ claimId: z.uuid(), queue: queueName })
+    .object({
+      claimId: z.uuid(),
+      queue: queueName,
+      mayWait: z.boolean().optional().describe('The slot waits a little while there is no job'),
+    })
     .optional()
     .describe(
       'What the slot that is free now would claim next; it has to be asked for as long as that is unanswered',
@@ -142,7 +146,14 @@ export const recordedReply = z.object({ status: z.enum(['recorded', 'refused']) 
 export const finishedReply = recordedReply.extend({
   job: claimedJob.nullable().optional().describe('What `next` is given; absent where it was not answered'),
   draw: z.boolean().optional().describe('A ticket lies for that job, which the slot is to take out'),
+  waits: z
+    .number()
+    .optional()
+    .describe('Milliseconds in which a job may still come as `given`; after that it has to be asked for'),
 });
+
+/** To one worker: a job for a claim of its that waited. */
+export const given = z.object({ claimId: z.uuid(), job: claimedJob });
 
 /** An attempt that ended without an outcome: handed back before it began or by a drain, or found dead after a crash. */
 export const lost = z.object({
@@ -280,6 +291,7 @@ export const MESSAGES = {
   heartbeat,
   logs,
   progress,
+  given,
   cancel,
   abandon,
   pause,
@@ -308,6 +320,7 @@ export type ListOrder = MessageBody<'list'>;
 export type FetchOrder = MessageBody<'fetch'>;
 export type FetchReply = z.infer<typeof fetchReply>;
 export type AttemptRef = MessageBody<'cancel'>;
+export type Given = MessageBody<'given'>;
 export type Paused = MessageBody<'paused'>;
 export type SignalOrder = MessageBody<'signal'>;
 export type SignalReply = z.infer<typeof signalReply>;
