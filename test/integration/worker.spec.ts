@@ -474,7 +474,7 @@ describe('a worker', () => {
     const waitingClaim = async () => {
       const before = gateway.said.finished.length;
       await run({});
-      const { next } = (await gateway.until(({ finished }) => finished[before]))!;
+      const { next } = await gateway.until(({ finished }) => finished[before]);
       expect(next).toMatchObject({ mayWait: true });
       return next!;
     };
@@ -510,26 +510,37 @@ describe('a worker', () => {
       await gateway.giveTo(next, worker.id, gateway.made());
     });
 
-    it('asks in the end, with the same id, and takes what it is given in between for the answer', async () => {
-      gateway.waits = 1;
-      const asked = gate();
-      const answered = gate();
-      gateway.onClaim = async ({ claimId }) => {
-        questions.push(claimId);
-        if (questions.length !== 2) return;
-        asked.open();
-        await answered.opened;
-      };
-      const next = await waitingClaim();
-      await asked.opened;
-      expect(questions[1]).toBe(next.claimId);
-      const job = gateway.made();
-      await gateway.giveTo(next, worker.id, job);
-      expect((await gateway.outcomeOf(job)).state).toBe('succeeded');
-      answered.open();
-      await eventually(() => questions.length, 3);
-      expect(gateway.said.finished.filter(({ jobId }) => jobId === job.jobId)).toHaveLength(1);
-    });
+    it.each([true, false])(
+      'asks in the end, and goes by the answer: a job that came meanwhile (%s)',
+      async (lasts) => {
+        gateway.waits = 1;
+        const asked = gate();
+        const answered = gate();
+        gateway.onClaim = async ({ claimId }) => {
+          questions.push(claimId);
+          if (questions.length !== 2) return;
+          asked.open();
+          await answered.opened;
+        };
+        const next = await waitingClaim();
+        await asked.opened;
+        expect(questions[1]).toBe(next.claimId);
+        const job = gateway.made();
+        await gateway.giveTo(next, worker.id, job, lasts);
+        // Heard after it, by the same consumer.
+        await gateway.order('cancel', job, worker.id);
+        answered.open();
+        if (lasts) expect((await gateway.outcomeOf(job)).state).toBe('succeeded');
+        else
+          expect(await gateway.until(({ lost }) => lost[0])).toMatchObject({
+            jobId: job.jobId,
+            cause: 'no_turn',
+          });
+        expect((await run({})).state).toBe('succeeded');
+        const { finished, lost } = gateway.said;
+        expect([...finished, ...lost].filter(({ jobId }) => jobId === job.jobId)).toHaveLength(1);
+      },
+    );
 
     it('hands back what comes when it has asked and got nothing', async () => {
       gateway.waits = 1;

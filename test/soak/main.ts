@@ -105,7 +105,7 @@ function verdict(faults: readonly string[]): string {
 }
 
 function megabytes(bytes: number | undefined): string {
-  return bytes === undefined ? '' : `${(bytes / 2 ** 20).toFixed(0)} MB`;
+  return bytes === undefined ? '' : `${(bytes / 2 ** 20).toFixed(1)} MB`;
 }
 
 function say(text: string): void {

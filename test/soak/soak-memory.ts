@@ -81,11 +81,16 @@ export class SoakMemory {
   }
 }
 
-/** Its own share of what it has in common with others. */
+/**
+ * Its own share of what it has in common with others, but for shared memory: Postgres's buffers, whose size is set, fill
+ * up with the soak's data.
+ */
 function residentBytes(pid: number): number {
   try {
     const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1');
-    return Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1] ?? 0) * 1024;
+    const kibibytes = (field: string) =>
+      Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(rollup)?.[1] ?? 0);
+    return (kibibytes('Pss') - kibibytes('Pss_Shmem')) * 1024;
   } catch {
     return 0;
   }

@@ -104,9 +104,14 @@ export class FakeGateway {
     return job;
   }
 
-  /** Sends one to a claim that waits. */
-  async giveTo({ claimId }: { claimId: string }, workerId: string, job: ClaimedJob): Promise<void> {
-    this.claims.set(claimId, job);
+  /** Sends one to a claim that waits. @param lasts whether the claim is still answered with it */
+  async giveTo(
+    { claimId }: { claimId: string },
+    workerId: string,
+    job: ClaimedJob,
+    lasts = true,
+  ): Promise<void> {
+    if (lasts) this.claims.set(claimId, job);
     await this.client.tell('given', { claimId, job }, workerId);
   }
 

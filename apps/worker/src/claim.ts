@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { ClaimedJob, Finished, Reply } from '#shared/messages/messages.js';
 import type { GatewayLink } from './gateway-link.js';
 import type { Expected, GivenJobs } from './given-jobs.js';
+import { handBack } from './hand-back.js';
 
 /** Milliseconds that a job may be under way which was given to a claim in the last moment of its waiting. */
 const UNDER_WAY_MS = 50;
@@ -63,14 +64,30 @@ export class JobClaim {
   async following(by: Asker, signal: AbortSignal): Promise<ClaimedJob | undefined> {
     try {
       if (!this.asked || this.job !== undefined) return this.job ?? undefined;
-      if (this.waits === undefined || !this.expected) return await this.send(by, signal);
-      const { job } = this.expected;
-      // It may still come while we ask: under one id it is the same job.
-      return (
-        (await within(this.waits + UNDER_WAY_MS, job)) ?? (await Promise.race([job, this.send(by, signal)]))
-      );
+      const { expected, waits } = this;
+      if (!expected) return await this.send(by, signal);
+      const early = waits === undefined ? undefined : await within(waits + UNDER_WAY_MS, expected.job);
+      return early ?? (await this.sendAfterWaiting(expected, by, signal));
     } finally {
       this.expected?.forget();
+    }
+  }
+
+  /**
+   * From here on only the answer counts, which says what is claimed now: what comes meanwhile may be long over, as after
+   * a time in which this process was stopped. It is the same job, or one that nobody here will run.
+   */
+  private async sendAfterWaiting(
+    expected: Expected,
+    by: Asker,
+    signal: AbortSignal,
+  ): Promise<ClaimedJob | undefined> {
+    let answer: ClaimedJob | undefined;
+    try {
+      return (answer = await this.send(by, signal));
+    } finally {
+      const late = expected.came();
+      if (late && late.jobId !== answer?.jobId) void handBack(late, 'no_turn', by);
     }
   }
 
