@@ -85,11 +85,11 @@ function report(
     '| --- | --: |',
     ...[...struck].sort().map(([what, times]) => `| ${what} | ${times} |`),
     '',
-    '| resident memory of | minute 5 to 7 | last two minutes | |',
+    '| resident memory of | minutes 5 to 10 | last five minutes | |',
     '| --- | --: | --: | --- |',
     ...growth.map(
       ({ part, first, last, kept }) =>
-        `| ${part} | ${megabytes(first)} | ${megabytes(last)} | ${first === undefined ? 'too short to tell' : kept ? 'within 20 %' : 'GROWS'} |`,
+        `| ${part} | ${megabytes(first)} | ${megabytes(last)} | ${first === undefined || last === undefined ? 'too little to tell' : kept ? 'within 20 %' : 'GROWS'} |`,
     ),
     '',
     '| book | checked | balances |',

@@ -6,17 +6,25 @@ import { launchersOf } from './soak-faults.js';
 const SAMPLE_MS = 5_000;
 /** Before it programs still grow into their work. */
 const FROM_MINUTE = 5;
-const WINDOW_MINUTES = 2;
+const WINDOW_MINUTES = 5;
 const MOST_GROWTH = 1.2;
+/**
+ * Seconds since its start in which a program that is started again and again is looked at: any program grows in its
+ * first minutes, and medians over programs of all ages say how old they were.
+ */
+const YOUNG = { from: 30, to: 60 };
 
-interface Sample {
+interface Look {
   readonly minute: number;
-  readonly bytes: Readonly<Record<string, number>>;
+  readonly pid: number;
+  /** Seconds for which this process is known. */
+  readonly age: number;
+  readonly bytes: number;
 }
 
 export interface Growth {
   readonly part: string;
-  /** Medians, in bytes; undefined where the soak was too short to tell. */
+  /** Medians, in bytes; undefined where there was too little to tell. */
   readonly first?: number;
   readonly last?: number;
   readonly kept: boolean;
@@ -24,73 +32,72 @@ export interface Growth {
 
 /** What every part has resident, over the time of the soak. */
 export class SoakMemory {
-  private readonly samples: Sample[] = [];
+  private readonly looks = new Map<string, Look[]>();
   private readonly began = Date.now();
   private timer?: NodeJS.Timeout;
 
   constructor(private readonly town: Town) {}
 
   start(): void {
-    this.timer = setInterval(
-      () => this.samples.push({ minute: this.minute(), bytes: this.now() }),
-      SAMPLE_MS,
-    );
+    this.timer = setInterval(() => this.lookAtAll(), SAMPLE_MS);
   }
 
-  /** From minute 5 to the end, medians over two minutes each. */
+  /** From minute 5 to the end, medians over five minutes each. */
   stop(): Growth[] {
     clearInterval(this.timer);
     const end = this.minute();
-    const parts = new Set(this.samples.flatMap(({ bytes }) => Object.keys(bytes)));
-    return [...parts].map((part) => {
+    return [...this.looks].map(([part, looks]) => {
       if (end < FROM_MINUTE + 2 * WINDOW_MINUTES) return { part, kept: true };
-      const first = this.median(part, FROM_MINUTE, FROM_MINUTE + WINDOW_MINUTES);
-      const last = this.median(part, end - WINDOW_MINUTES, end);
-      return {
-        part,
-        first,
-        last,
-        kept: first === undefined || last === undefined || last <= first * MOST_GROWTH,
-      };
+      const alike = comparable(looks);
+      const first = median(alike, FROM_MINUTE, FROM_MINUTE + WINDOW_MINUTES);
+      const last = median(alike, end - WINDOW_MINUTES, end);
+      const kept = first === undefined || last === undefined || last <= first * MOST_GROWTH;
+      return { part, first, last, kept };
     });
-  }
-
-  private median(part: string, from: number, to: number): number | undefined {
-    const values = this.samples
-      .filter(({ minute }) => minute >= from && minute <= to)
-      .flatMap(({ bytes }) => bytes[part] ?? [])
-      .sort((a, b) => a - b);
-    return values[values.length >> 1];
   }
 
   private minute(): number {
     return (Date.now() - this.began) / 60_000;
   }
 
-  private now(): Record<string, number> {
+  private lookAtAll(): void {
     const { gateways, workers, postgresPid } = this.town;
-    const bytes: Record<string, number> = {};
-    const add = (part: string, pids: readonly number[]) => {
-      const sum = pids.reduce((total, pid) => total + residentBytes(pid), 0);
-      if (sum > 0) bytes[part] = sum;
-    };
-    for (const program of [...gateways, ...workers]) add(program.name, [program.pid]);
-    for (const worker of workers) add(`${worker.name}, launcher`, launchersOf(worker));
-    add('Postgres', [postgresPid, ...descendants(postgresPid)]);
-    return bytes;
+    for (const program of [...gateways, ...workers]) this.lookAt(program.name, [program.pid]);
+    for (const worker of workers) this.lookAt(`${worker.name}, launcher`, launchersOf(worker));
+    this.lookAt('Postgres', [postgresPid, ...descendants(postgresPid)]);
+  }
+
+  /** @param pids of the part, its first process in front */
+  private lookAt(part: string, pids: readonly number[]): void {
+    const bytes = pids.reduce((total, pid) => total + residentBytes(pid), 0);
+    if (bytes === 0) return;
+    const minute = this.minute();
+    const looks = this.looks.get(part) ?? [];
+    const firstSeen = looks.find(({ pid }) => pid === pids[0])?.minute ?? minute;
+    this.looks.set(part, [...looks, { minute, pid: pids[0]!, age: (minute - firstSeen) * 60, bytes }]);
   }
 }
 
-/**
- * Its own share of what it has in common with others, but for shared memory: Postgres's buffers, whose size is set, fill
- * up with the soak's data.
- */
+function comparable(looks: readonly Look[]): readonly Look[] {
+  const isStartedAgain = new Set(looks.map(({ pid }) => pid)).size > 1;
+  return isStartedAgain ? looks.filter(({ age }) => age >= YOUNG.from && age <= YOUNG.to) : looks;
+}
+
+function median(looks: readonly Look[], from: number, to: number): number | undefined {
+  const values = looks
+    .filter(({ minute }) => minute >= from && minute <= to)
+    .map(({ bytes }) => bytes)
+    .sort((a, b) => a - b);
+  return values[values.length >> 1];
+}
+
+/** But for shared memory: Postgres's buffers, whose size is set, fill up with the soak's data. */
 function residentBytes(pid: number): number {
   try {
-    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1');
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
     const kibibytes = (field: string) =>
-      Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(rollup)?.[1] ?? 0);
-    return (kibibytes('Pss') - kibibytes('Pss_Shmem')) * 1024;
+      Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0);
+    return (kibibytes('VmRSS') - kibibytes('RssShmem')) * 1024;
   } catch {
     return 0;
   }
