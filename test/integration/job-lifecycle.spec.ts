@@ -63,13 +63,14 @@ describe('the life of a job in the database', () => {
       SELECT l.*, mine.*, owners.* FROM lanes l
       JOIN LATERAL (
         SELECT count(*) FILTER (WHERE ready) AS waits, count(*) FILTER (WHERE lease_expires_at IS NOT NULL) AS runs,
-               max(priority) FILTER (WHERE ready) AS best
+               max(priority) FILTER (WHERE ready) AS best,
+               (array_agg(id ORDER BY priority DESC, id) FILTER (WHERE ready))[1] AS first
         FROM jobs j WHERE j.queue = l.queue AND j.owner = l.owner AND j.requires = l.requires) mine ON true
       JOIN LATERAL (
         SELECT count(*) FILTER (WHERE lease_expires_at IS NOT NULL) AS all_runs
         FROM jobs j WHERE j.queue = l.queue AND j.owner = l.owner) owners ON true
       WHERE (waits, runs, all_runs) IS DISTINCT FROM (waiting, running, taken)
-         OR (waits > 0 AND best IS DISTINCT FROM best_priority)
+         OR (waits > 0 AND (best IS DISTINCT FROM best_priority OR (first_job <= first) IS NOT TRUE))
          OR turn IS DISTINCT FROM (SELECT max(s.turn) FROM lanes s WHERE s.queue = l.queue AND s.owner = l.owner)`);
     expect(wrong).toEqual([]);
   });
@@ -244,6 +245,48 @@ describe('the life of a job in the database', () => {
     const [a, b, c] = await lifecycle.claim(claims, LEASE);
     expect([a!.id, b!.id].sort()).toEqual(ids.sort());
     expect(c).toBeUndefined();
+  });
+
+  it('an older job that becomes ready again is taken before younger ones', async () => {
+    const [first, second, third] = [await submit({ hold: true }), await submit(), await submit()];
+    expect((await claimOne())!.id).toBe(second.id);
+    await lifecycle.release(first.id);
+    expect((await claimOne())!.id).toBe(first.id);
+    expect((await claimOne())!.id).toBe(third.id);
+  });
+
+  it('a job whose priority was changed by hand is taken as that says', async () => {
+    const [first, second, third] = [await submit({ priority: 5 }), await submit(), await submit()];
+    const change = (id: string, priority: number) =>
+      database.query('UPDATE jobs SET priority = $2 WHERE id = $1', [id, priority]);
+    await change(third.id, 9);
+    await change(first.id, 0);
+    const taken = [await claimOne(), await claimOne(), await claimOne()];
+    expect(taken.map((job) => job!.id)).toEqual([third.id, first.id, second.id]);
+  });
+
+  it('a claim looks at no more of the database after thousands of others, without a vacuum', async () => {
+    await database.query('ALTER TABLE jobs SET (autovacuum_enabled = off)');
+    const pagesOfClaim = async () => {
+      const [row] = await database.query<{ 'QUERY PLAN': [{ Plan: Record<string, number> }] }>(`
+        EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)
+        SELECT * FROM claim_job('q', gen_random_uuid(), 'w', interval '1 minute', NULL)`);
+      const { Plan } = row!['QUERY PLAN'][0];
+      return Plan['Shared Hit Blocks']! + Plan['Shared Read Blocks']!;
+    };
+    const [jobs, batch] = [6000, 50];
+    for (let n = 0; n < jobs; n += batch) await lifecycle.submit(Array.from({ length: batch }, newJob));
+    const before = [await pagesOfClaim(), await pagesOfClaim(), await pagesOfClaim()].at(-1)!;
+    for (let n = batch; n < jobs; n += batch) {
+      const claims = Array.from({ length: batch }, () => ({
+        queue: 'q',
+        claimId: randomUUID(),
+        workerId: 'w',
+      }));
+      await lifecycle.claim(claims, LEASE);
+    }
+    expect(await pagesOfClaim()).toBeLessThan(before * 1.5);
+    await database.query('ALTER TABLE jobs RESET (autovacuum_enabled)');
   });
 
   it('claims at the same time never take one job twice', async () => {
@@ -595,7 +638,7 @@ function withRetry(change: Partial<EffectiveSpec['retry']>): Partial<NewJob> {
 
 function newJob(): NewJob {
   return {
-    id: randomUUID(),
+    id: newJobId(),
     queue: 'q',
     owner: 'o',
     name: undefined,

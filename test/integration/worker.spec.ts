@@ -449,7 +449,7 @@ describe('a worker', () => {
         await areOver(10);
       }
       await areOver();
-      expect(mostInHand()).toBeLessThanOrEqual(4);
+      expect(mostInHand()).toBeLessThanOrEqual(6);
       expect(exitCodes()).toEqual(new Set([0]));
       await eventually(() => gateway.broker.depth(ticketsQueue('default')), 0);
     });

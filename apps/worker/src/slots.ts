@@ -20,7 +20,7 @@ import type { WorkerSettings } from './worker.config.js';
 const TICKET_HELD_MS = 10 * 60_000;
 
 /** Jobs that a slot has at most, where their commands are short: one runs, others are reported and fetched. */
-const MOST_IN_HAND = 4;
+const MOST_IN_HAND = 6;
 
 /** A slot that is busy. */
 interface Slot {

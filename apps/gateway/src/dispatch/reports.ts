@@ -28,7 +28,7 @@ const ALREADY_GIVEN_BACK = `
   SELECT FROM attempts WHERE job_id = $1 AND attempt = $2 AND worker_id = $3 AND ending IS NOT NULL`;
 
 const PROGRESS = `
-  UPDATE jobs SET progress = $3 WHERE id = $1 AND attempt = $2 AND lease_expires_at IS NOT NULL`;
+  UPDATE jobs SET progress = $3 WHERE id = $1 AND attempt = $2 AND state IN ('running', 'paused')`;
 
 /** What became of a report and of the claim that came with it. */
 interface Recorded {

@@ -31,7 +31,7 @@ export class LeasedAttempts extends AttemptGate {
 
   async isCurrent(jobId: string, attempt: number): Promise<boolean> {
     const row = await this.database.one(
-      'SELECT FROM jobs WHERE id = $1 AND attempt = $2 AND lease_expires_at IS NOT NULL',
+      `SELECT FROM jobs WHERE id = $1 AND attempt = $2 AND state IN ('running', 'paused')`,
       [jobId, attempt],
     );
     return row !== undefined;

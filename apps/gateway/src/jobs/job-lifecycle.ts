@@ -91,6 +91,12 @@ const CLAIM = `
          AS taken, ${LIGHTLY}`;
 
 /**
+ * Said by its state where the job is known: of `lease_expires_at IS NOT NULL` the planner knows that few have one, and
+ * looks through all of these for one that it was given the id of.
+ */
+const WITH_LEASE = `j.state IN ('running', 'paused')`;
+
+/**
  * A failed try goes back to its queue while its allowance lasts, after a pause; unless somebody wants the job
  * canceled. Rows are locked in the order of their ids, as everywhere where one statement moves many.
  */
@@ -102,7 +108,7 @@ const FINISH = `
     FROM jsonb_to_recordset($1) AS r (job_id uuid, attempt integer, state text, reason text, limit_hit text,
       infrastructure boolean, message text, exit_code integer, signal text, started_at timestamptz,
       finished_at timestamptz, usage jsonb, stdout jsonb, stderr jsonb, outputs jsonb)
-    JOIN jobs j ON j.id = r.job_id AND j.attempt = r.attempt AND j.lease_expires_at IS NOT NULL
+    JOIN jobs j ON j.id = r.job_id AND j.attempt = r.attempt AND ${WITH_LEASE}
     -- true of all; without it the planner expects a hundred reports and reads all jobs instead of asking the index
     WHERE r.attempt BETWEEN 1 AND 2147483647
     ORDER BY j.id FOR UPDATE OF j
@@ -164,7 +170,7 @@ const giveBack = (whose: (pause: string) => string, ending: 'lost' | 'handed_bac
 
 const oneAttempt = (pause: string) => `
   SELECT j.id, j.attempt, ${pause} AS pause FROM jobs j
-  WHERE j.id = $2 AND j.attempt = $3 AND j.worker_id = $4 AND j.lease_expires_at IS NOT NULL`;
+  WHERE j.id = $2 AND j.attempt = $3 AND j.worker_id = $4 AND ${WITH_LEASE}`;
 
 /** Whose leases end before a time of the database's clock. */
 const leasesBefore = (pause: string, which = 'true') =>

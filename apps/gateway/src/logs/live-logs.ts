@@ -19,7 +19,7 @@ const ADD = `
   INSERT INTO log_chunks (job_id, attempt, stream, at_byte, skipped, data)
   SELECT c.* FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[])
     AS c (job_id, attempt, stream, at_byte, skipped, data)
-  WHERE EXISTS (SELECT FROM jobs WHERE id = c.job_id AND attempt = c.attempt AND lease_expires_at IS NOT NULL)
+  WHERE EXISTS (SELECT FROM jobs WHERE id = c.job_id AND attempt = c.attempt AND state IN ('running', 'paused'))
   ON CONFLICT DO NOTHING`;
 
 const FORGET = `
@@ -44,7 +44,7 @@ const KEEP_LOST_HOURS = 24;
 
 const SWEEP = `
   DELETE FROM log_chunks c WHERE NOT EXISTS (
-    SELECT FROM jobs j WHERE j.id = c.job_id AND j.attempt = c.attempt AND j.lease_expires_at IS NOT NULL)
+    SELECT FROM jobs j WHERE j.id = c.job_id AND j.attempt = c.attempt AND j.state IN ('running', 'paused'))
   AND NOT EXISTS (
     SELECT FROM attempts a WHERE a.job_id = c.job_id AND a.attempt = c.attempt
       AND a.stdout IS NULL AND a.finished_at > now() - interval '${KEEP_LOST_HOURS} hours')`;

@@ -10,4 +10,9 @@ describe('newJobId', () => {
     expect(made).toBeGreaterThanOrEqual(before);
     expect(made).toBeLessThanOrEqual(Date.now());
   });
+
+  it('makes ids that sort in the order in which they were made, and none twice', () => {
+    const ids = Array.from({ length: 20_000 }, newJobId);
+    expect([...new Set(ids)].sort()).toEqual(ids);
+  });
 });

@@ -39,6 +39,12 @@ export class Jobs1700000000001 implements MigrationInterface {
 /** For what runs with every job: a planner that hopes for a better plan would plan these statements anew each time. */
 const PLANNED_ONCE = 'SET plan_cache_mode = force_generic_plan';
 
+/** Of an updated job, `o` before and `n` after: claims have to look for it where they did not before. */
+const BECOMES_READY = 'n.ready AND (NOT o.ready OR n.priority <> o.priority)';
+
+/** Postgres has min() of ids only from version 18 on. */
+const lowest = (id: string, which: string) => `(min(${id}::text COLLATE "C") FILTER (WHERE ${which}))::uuid`;
+
 const queues = `
 CREATE TABLE queues (
   name        text PRIMARY KEY,
@@ -200,6 +206,9 @@ CREATE UNIQUE INDEX attempts_of_claim ON attempts (claim_id)`;
  * One owner's line in one queue, a row for each set of requirements that the owner's jobs have there; nearly always
  * there is one. Kept by a trigger from the jobs themselves, so that no move can forget it.
  *
+ * Claims look for jobs from \`first_job\` on. Before it lie the index entries of all that were claimed since the last
+ * vacuum: to step over them would cost each claim more than the one before.
+ *
  * \`taken\` (how many of the owner's jobs run, whatever they require), \`cap\` (NULL: as many as they like) and
  * \`turn\` are the owner's and the same in all rows. Who changes several of its rows holds the owner's
  * lock, see lock_owner.
@@ -214,6 +223,8 @@ CREATE TABLE lanes (
   taken         integer NOT NULL DEFAULT 0 CHECK (taken >= running),
   cap           integer,
   best_priority smallint NOT NULL DEFAULT 0,
+  -- no ready job of that priority has a lower id; NULL where none waits
+  first_job     uuid,
   turn          bigint NOT NULL DEFAULT 0,
   -- a column, lest every count changes an index
   claimable     boolean NOT NULL GENERATED ALWAYS AS (waiting > 0 AND (cap IS NULL OR taken < cap)) STORED,
@@ -232,51 +243,55 @@ DECLARE change record;
 BEGIN
   IF TG_OP = 'INSERT' THEN
     SELECT (SELECT count(*) FROM new_jobs) AS jobs, queue, owner, requires, ready::integer AS waits,
-           (lease_expires_at IS NOT NULL)::integer AS runs, CASE WHEN ready THEN priority END AS best
+           (lease_expires_at IS NOT NULL)::integer AS runs, CASE WHEN ready THEN priority END AS best,
+           CASE WHEN ready THEN id END AS first
     INTO change FROM new_jobs;
   ELSE
     SELECT (SELECT count(*) FROM new_jobs) AS jobs, n.queue, n.owner, n.requires,
            n.ready::integer - o.ready::integer AS waits,
            (n.lease_expires_at IS NOT NULL)::integer - (o.lease_expires_at IS NOT NULL)::integer AS runs,
-           CASE WHEN n.ready THEN n.priority END AS best
+           CASE WHEN ${BECOMES_READY} THEN n.priority END AS best, CASE WHEN ${BECOMES_READY} THEN n.id END AS first
     INTO change FROM new_jobs n, old_jobs o;
   END IF;
   IF NOT FOUND THEN RETURN NULL; END IF;
   IF change.jobs = 1 THEN
-    IF change.waits = 0 AND change.runs = 0 THEN RETURN NULL; END IF;
+    IF change.waits = 0 AND change.runs = 0 AND change.best IS NULL THEN RETURN NULL; END IF;
     IF change.runs < 0 THEN PERFORM lock_owner(change.queue, change.owner); END IF;
-    PERFORM count_lane(change.queue, change.owner, change.requires, change.waits, change.runs, change.best);
+    PERFORM count_lane(change.queue, change.owner, change.requires, change.waits, change.runs, change.best,
+                       change.first);
   ELSIF TG_OP = 'INSERT' THEN
     FOR change IN
       SELECT queue, owner, requires, count(*) FILTER (WHERE ready) AS waits,
              count(*) FILTER (WHERE lease_expires_at IS NOT NULL) AS runs,
-             max(priority) FILTER (WHERE ready) AS best, count(*) OVER (PARTITION BY queue, owner) AS rows
+             max(priority) FILTER (WHERE ready) AS best, ${lowest('id', 'ready')} AS first,
+             count(*) OVER (PARTITION BY queue, owner) AS rows
       FROM new_jobs GROUP BY queue, owner, requires ORDER BY queue, owner, requires
     LOOP
       CONTINUE WHEN change.waits = 0 AND change.runs = 0;
       IF change.rows > 1 THEN PERFORM lock_owner(change.queue, change.owner); END IF;
-      PERFORM count_lane(change.queue, change.owner, change.requires, change.waits::integer, 0, change.best);
+      PERFORM count_lane(change.queue, change.owner, change.requires, change.waits::integer, 0, change.best,
+                         change.first);
       IF change.runs > 0 THEN
-        PERFORM count_lane(change.queue, change.owner, change.requires, 0, change.runs::integer, NULL);
+        PERFORM count_lane(change.queue, change.owner, change.requires, 0, change.runs::integer, NULL, NULL);
       END IF;
     END LOOP;
   ELSE
     FOR change IN
       SELECT queue, owner, requires, sum(waits) AS waits, sum(runs) AS runs, max(best) AS best,
-             count(*) OVER (PARTITION BY queue, owner) AS rows
+             ${lowest('first', 'true')} AS first, count(*) OVER (PARTITION BY queue, owner) AS rows
       FROM (
         SELECT n.queue, n.owner, n.requires,
                n.ready::integer - o.ready::integer AS waits,
                (n.lease_expires_at IS NOT NULL)::integer - (o.lease_expires_at IS NOT NULL)::integer AS runs,
-               CASE WHEN n.ready THEN n.priority END AS best
+               CASE WHEN ${BECOMES_READY} THEN n.priority END AS best, CASE WHEN ${BECOMES_READY} THEN n.id END AS first
         FROM new_jobs n JOIN old_jobs o USING (id)
       ) AS changes
-      WHERE waits <> 0 OR runs <> 0
+      WHERE waits <> 0 OR runs <> 0 OR best IS NOT NULL
       GROUP BY queue, owner, requires ORDER BY queue, owner, requires
     LOOP
       IF change.rows > 1 OR change.runs < 0 THEN PERFORM lock_owner(change.queue, change.owner); END IF;
       PERFORM count_lane(change.queue, change.owner, change.requires, change.waits::integer, change.runs::integer,
-                         change.best::smallint);
+                         change.best::smallint, change.first);
     END LOOP;
   END IF;
   RETURN NULL;
@@ -287,12 +302,35 @@ CREATE FUNCTION lock_owner(lane_queue text, lane_owner text) RETURNS void LANGUA
   SELECT pg_advisory_xact_lock(hashtextextended(lane_queue || '/' || lane_owner, 0))
 $$;
 
-CREATE FUNCTION count_lane(lane_queue text, lane_owner text, needs integer, waits integer, runs integer, best smallint)
+CREATE FUNCTION count_lane(lane_queue text, lane_owner text, needs integer, waits integer, runs integer, best smallint,
+                           first uuid)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
+  -- the lane's first job may be another one now, and has to be looked for
+  is_open boolean := waits < 0 OR (waits = 0 AND best IS NOT NULL);
+  known record;
+  next_priority smallint;
+  next_job uuid;
   -- who got a turn goes to the back of the line: nobody collects more than one by staying away
   new_turn bigint := CASE WHEN runs > 0 THEN nextval('lane_turns') END;
 BEGIN
+  IF is_open THEN
+    -- locked before the jobs are looked at, so that what is added meanwhile is counted after this
+    SELECT l.waiting, l.best_priority, l.first_job INTO known
+    FROM lanes l WHERE l.queue = lane_queue AND l.owner = lane_owner AND l.requires = needs FOR UPDATE;
+    IF known.waiting + waits > 0 THEN
+      IF best IS NULL THEN
+        SELECT j.priority, j.id INTO next_priority, next_job FROM jobs j
+        WHERE j.queue = lane_queue AND j.owner = lane_owner AND j.requires = needs AND j.ready
+          AND j.priority = known.best_priority AND j.id >= known.first_job ORDER BY j.id LIMIT 1;
+      END IF;
+      IF next_job IS NULL THEN
+        SELECT j.priority, j.id INTO next_priority, next_job FROM jobs j
+        WHERE j.queue = lane_queue AND j.owner = lane_owner AND j.requires = needs AND j.ready
+        ORDER BY j.priority DESC, j.id LIMIT 1;
+      END IF;
+    END IF;
+  END IF;
   UPDATE lanes SET
     waiting = CASE WHEN requires = needs THEN waiting + waits ELSE waiting END,
     running = CASE WHEN requires = needs THEN running + runs ELSE running END,
@@ -300,25 +338,29 @@ BEGIN
     turn = coalesce(new_turn, turn),
     best_priority = CASE
       WHEN requires <> needs THEN best_priority
-      WHEN waits < 0 THEN coalesce((SELECT j.priority FROM jobs j
-        WHERE j.queue = lane_queue AND j.owner = lane_owner AND j.requires = needs AND j.ready
-        ORDER BY j.priority DESC LIMIT 1), 0)
+      WHEN is_open THEN coalesce(next_priority, 0)
       WHEN best IS NULL THEN best_priority
       WHEN waiting = 0 THEN best
-      ELSE greatest(best_priority, best) END
+      ELSE greatest(best_priority, best) END,
+    first_job = CASE
+      WHEN requires <> needs THEN first_job
+      WHEN is_open THEN next_job
+      WHEN waiting = 0 OR best > best_priority THEN first
+      ELSE least(first_job, first) END
   WHERE queue = lane_queue AND owner = lane_owner AND (runs <> 0 OR requires = needs);
   IF FOUND THEN RETURN; END IF;
   -- a new row copies what is the owner's, which claims that know of no such row change under the lock of another
   PERFORM lock_owner(lane_queue, lane_owner);
   PERFORM FROM lanes WHERE queue = lane_queue AND owner = lane_owner FOR UPDATE;
-  INSERT INTO lanes (queue, owner, requires, waiting, running, taken, turn, cap, best_priority)
+  INSERT INTO lanes (queue, owner, requires, waiting, running, taken, turn, cap, best_priority, first_job)
   SELECT lane_queue, lane_owner, needs, waits, runs, runs + coalesce(max(taken), 0), coalesce(max(turn), 0),
          (SELECT (settings->>'maxRunningPerOwner')::integer FROM queues WHERE name = lane_queue),
-         coalesce(best, 0::smallint)
+         coalesce(best, 0::smallint), first
   FROM lanes WHERE queue = lane_queue AND owner = lane_owner
   ON CONFLICT (queue, owner, requires) DO UPDATE SET
     waiting = lanes.waiting + excluded.waiting,
-    best_priority = greatest(lanes.best_priority, excluded.best_priority);
+    best_priority = greatest(lanes.best_priority, excluded.best_priority),
+    first_job = least(lanes.first_job, excluded.first_job);
   IF needs <> 0 THEN UPDATE queues SET mixed = true WHERE name = lane_queue AND NOT mixed; END IF;
 END $$;
 
@@ -483,6 +525,8 @@ DECLARE
   worker_image text;
   is_there boolean;
   lane_owner text;
+  lane_priority smallint;
+  lane_first uuid;
   sets integer[];
   picked jobs%ROWTYPE;
 BEGIN
@@ -527,7 +571,7 @@ BEGIN
       -- what we waited for has changed under us; others may still have work
       CONTINUE WHEN NOT FOUND;
     ELSE
-      SELECT l.owner INTO lane_owner FROM lanes l
+      SELECT l.owner, l.best_priority, l.first_job INTO lane_owner, lane_priority, lane_first FROM lanes l
       WHERE l.queue = in_queue AND l.requires = 0 AND l.claimable
       ORDER BY l.best_priority DESC, l.turn LIMIT 1 FOR UPDATE;
       IF NOT FOUND THEN
@@ -540,14 +584,21 @@ BEGIN
     IF sets IS NULL THEN
       SELECT j.* INTO picked FROM jobs j
       WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = 0 AND j.ready
-      ORDER BY j.priority DESC, j.id LIMIT 1 FOR UPDATE SKIP LOCKED;
+        AND j.priority = lane_priority AND j.id >= lane_first ORDER BY j.id LIMIT 1 FOR UPDATE SKIP LOCKED;
     ELSE
       SELECT j.* INTO picked FROM jobs j WHERE j.ready AND j.id = (
-        SELECT f.id FROM unnest(sets) AS one (requires), LATERAL (
-          SELECT j.id, j.priority FROM jobs j
-          WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = one.requires AND j.ready
-          ORDER BY j.priority DESC, j.id LIMIT 1) AS f
-        ORDER BY f.priority DESC, f.id LIMIT 1) FOR UPDATE SKIP LOCKED;
+        SELECT f.id FROM lanes l, LATERAL (
+          SELECT j.id FROM jobs j
+          WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = l.requires AND j.ready
+            AND j.priority = l.best_priority AND j.id >= l.first_job ORDER BY j.id LIMIT 1) AS f
+        WHERE l.queue = in_queue AND l.owner = lane_owner AND l.requires = ANY (sets)
+        ORDER BY f.id LIMIT 1) FOR UPDATE SKIP LOCKED;
+    END IF;
+    IF NOT FOUND THEN
+      -- what the lane says of its first job is not so, or that one is locked
+      SELECT j.* INTO picked FROM jobs j
+      WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = ANY (coalesce(sets, '{0}')) AND j.ready
+      ORDER BY j.priority DESC, j.id LIMIT 1 FOR UPDATE SKIP LOCKED;
     END IF;
     -- held or canceled at this very moment: its own statement will mend the lane's count
     IF NOT FOUND THEN RETURN; END IF;
