@@ -12,7 +12,7 @@ export const JOBS = 2000;
 /** Programs as they were just started, everything in the interpreter. */
 const COLD = 300;
 /** Together with the cold ones: after so many, what runs often is compiled. */
-export const WARM_UP = 2000;
+export const WARM_UP = 6000;
 const SPAWNS = 1500;
 
 /** From the first submission to the last final state, everything with its durability switched on. */

@@ -1,8 +1,12 @@
 import { Pool } from 'pg';
 import { Keys } from '#gateway/auth/keys.js';
 import { JobEvents } from '#gateway/events/job-events.js';
+import { EVENTS_EXCHANGE } from '#shared/amqp/topology.js';
+import { decodeMessage } from '#shared/channel/envelope.js';
+import type { JobEvent } from '#shared/messages/messages.js';
 import { EventSource } from '../support/event-source.js';
 import { startHouse, type House } from '../support/house.js';
+import { eventually } from '../support/signals.js';
 
 let house: House;
 let database: Pool;
@@ -52,6 +56,30 @@ describe('the events of a job', () => {
     expect(await end).toEqual({});
     expect(patience.aborted).toBe(false);
     await other.stop();
+  });
+
+  it('go to the events exchange, under the name of their queue and state', async () => {
+    const heard: JobEvent[] = [];
+    const listening = await house.broker.consume(
+      { exchange: EVENTS_EXCHANGE.name, keys: ['default.succeeded', '*.queued'] },
+      { consumers: 1, prefetch: 10 },
+      ({ message }) => {
+        heard.push(decodeMessage(message) as JobEvent);
+        return Promise.resolve('ack');
+      },
+    );
+    const ids = await Promise.all(
+      Array.from({ length: 20 }, async () => (await house.run({ command: ['true'] })).id),
+    );
+    const theirs = () => heard.filter(({ jobId }) => ids.includes(jobId));
+    await eventually(() => theirs().length, 2 * ids.length);
+    const { rows } = await database.query(
+      `SELECT id, job_id AS "jobId", state FROM events WHERE job_id = ANY ($1) AND state <> 'running' ORDER BY id`,
+      [ids],
+    );
+    const inOrder = theirs().sort((one, other) => Number(one.id) - Number(other.id));
+    expect(inOrder.map(({ id, jobId, state }) => ({ id, jobId, state }))).toEqual(rows);
+    await listening.stop();
   });
 
   it('are not there for others', async () => {

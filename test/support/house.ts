@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Logger } from '@nestjs/common';
+import type { Broker } from '#shared/channel/broker.js';
 import { formatApiKey, makeApiKey } from '#gateway/auth/api-key.js';
 import { GATEWAY_DEFAULTS, type GatewayConfig } from '#gateway/gateway.config.js';
 import { startGateway, type Gateway } from '#gateway/gateway.js';
@@ -22,6 +23,7 @@ export interface House {
   readonly gateway: Gateway;
   readonly log: KeptLog;
   readonly databaseUrl: string;
+  readonly broker: Broker;
   /** A folder that goes away with the house. */
   readonly folder: string;
   startWorker(settings?: Partial<WorkerSettings>): Promise<Worker>;
@@ -94,6 +96,7 @@ export async function startHouse(options: HouseOptions = {}): Promise<House> {
     gateway,
     log,
     databaseUrl: database.url,
+    broker,
     folder,
     startWorker,
     startGateway: () => startGateway(config, broker, log),
