@@ -21,7 +21,7 @@ it('a peer does as much as Labhand, after as much to warm up', async () => {
   const part = comparison([{ ...working, work }]);
   await part.prepare!(house, scale);
   const [speed, latency] = await part.measure(house, { quick: false });
-  expect(given).toEqual([{ warmUp: 2000, jobs: 2000, single: 200, slots: 4 }]);
+  expect(given).toEqual([{ warmUp: 6000, jobs: 2000, single: 200, slots: 4 }]);
   expect([speed!.value, latency!.value]).toEqual([1000, 2]);
   expect(part.notes!()).toEqual(['Beside Labhand: one that works 1.0.']);
 });

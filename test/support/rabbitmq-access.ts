@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import { createServer, type AddressInfo } from 'node:net';
+import { randomBytes, randomInt } from 'node:crypto';
+import { createServer, type AddressInfo, type Server } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'amqplib';
 
@@ -51,21 +51,29 @@ export function adminUrl(host: string, { user, password, adminPort }: RabbitMqAd
   return `http://${user}:${password}@${host}:${adminPort}`;
 }
 
+/** Below the ports that kernels give to connections: one of those may be taken before it is listened on. */
+const [FIRST_PORT, LAST_PORT] = [10_000, 32_000];
+
 /** Ports that nobody listened on a moment ago, all different. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
-          const server = createServer().on('error', reject);
-          server.listen(0, '127.0.0.1', () => resolve(server));
-        }),
-    ),
-  );
+  const servers: Server[] = [];
+  while (servers.length < count) {
+    const server = await listening(randomInt(FIRST_PORT, LAST_PORT));
+    if (server) servers.push(server);
+  }
   const ports = servers.map((server) => (server.address() as AddressInfo).port);
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
+}
+
+/** Undefined: somebody has the port. */
+function listening(port: number): Promise<Server | undefined> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().on('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error),
+    );
+    server.listen(port, '127.0.0.1', () => resolve(server));
+  });
 }
 
 /**
