@@ -43,7 +43,7 @@ const PLANNED_ONCE = 'SET plan_cache_mode = force_generic_plan';
 const BECOMES_READY = 'n.ready AND (NOT o.ready OR n.priority <> o.priority)';
 
 /** Postgres has min() of ids only from version 18 on. */
-const lowest = (id: string, which: string) => `(min(${id}::text COLLATE "C") FILTER (WHERE ${which}))::uuid`;
+const lowest = (id: string) => `min((${id})::text COLLATE "C")::uuid`;
 
 const queues = `
 CREATE TABLE queues (
@@ -263,7 +263,7 @@ BEGIN
     FOR change IN
       SELECT queue, owner, requires, count(*) FILTER (WHERE ready) AS waits,
              count(*) FILTER (WHERE lease_expires_at IS NOT NULL) AS runs,
-             max(priority) FILTER (WHERE ready) AS best, ${lowest('id', 'ready')} AS first,
+             max(priority) FILTER (WHERE ready) AS best, ${lowest('CASE WHEN ready THEN id END')} AS first,
              count(*) OVER (PARTITION BY queue, owner) AS rows
       FROM new_jobs GROUP BY queue, owner, requires ORDER BY queue, owner, requires
     LOOP
@@ -278,7 +278,7 @@ BEGIN
   ELSE
     FOR change IN
       SELECT queue, owner, requires, sum(waits) AS waits, sum(runs) AS runs, max(best) AS best,
-             ${lowest('first', 'true')} AS first, count(*) OVER (PARTITION BY queue, owner) AS rows
+             ${lowest('first')} AS first, count(*) OVER (PARTITION BY queue, owner) AS rows
       FROM (
         SELECT n.queue, n.owner, n.requires,
                n.ready::integer - o.ready::integer AS waits,
@@ -306,15 +306,15 @@ CREATE FUNCTION count_lane(lane_queue text, lane_owner text, needs integer, wait
                            first uuid)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  -- the lane's first job may be another one now, and has to be looked for
-  is_open boolean := waits < 0 OR (waits = 0 AND best IS NOT NULL);
+  -- the lane's first job may be another one now
+  must_look boolean := waits < 0 OR (waits = 0 AND best IS NOT NULL);
   known record;
   next_priority smallint;
   next_job uuid;
   -- who got a turn goes to the back of the line: nobody collects more than one by staying away
   new_turn bigint := CASE WHEN runs > 0 THEN nextval('lane_turns') END;
 BEGIN
-  IF is_open THEN
+  IF must_look THEN
     -- locked before the jobs are looked at, so that what is added meanwhile is counted after this
     SELECT l.waiting, l.best_priority, l.first_job INTO known
     FROM lanes l WHERE l.queue = lane_queue AND l.owner = lane_owner AND l.requires = needs FOR UPDATE;
@@ -338,13 +338,13 @@ BEGIN
     turn = coalesce(new_turn, turn),
     best_priority = CASE
       WHEN requires <> needs THEN best_priority
-      WHEN is_open THEN coalesce(next_priority, 0)
+      WHEN must_look THEN coalesce(next_priority, 0)
       WHEN best IS NULL THEN best_priority
       WHEN waiting = 0 THEN best
       ELSE greatest(best_priority, best) END,
     first_job = CASE
       WHEN requires <> needs THEN first_job
-      WHEN is_open THEN next_job
+      WHEN must_look THEN next_job
       WHEN waiting = 0 OR best > best_priority THEN first
       ELSE least(first_job, first) END
   WHERE queue = lane_queue AND owner = lane_owner AND (runs <> 0 OR requires = needs);
@@ -539,7 +539,7 @@ BEGIN
   IF asked_before IS NOT NULL THEN
     -- the first answer was lost, and no heartbeat renews the lease before one arrives
     UPDATE jobs SET lease_expires_at = now() + in_lease
-    WHERE id = asked_before AND claim_id = in_claim AND worker_id = in_worker AND lease_expires_at IS NOT NULL
+    WHERE id = asked_before AND claim_id = in_claim AND worker_id = in_worker AND state IN ('running', 'paused')
     RETURNING * INTO picked;
     -- else a late copy of a claim whose attempt is over: its worker no longer listens
     IF FOUND THEN RETURN QUERY SELECT picked, NULL::bigint; END IF;
