@@ -270,7 +270,7 @@ describe('the life of a job in the database', () => {
     const pagesOfClaim = async () => {
       const [row] = await database.query<{ 'QUERY PLAN': [{ Plan: Record<string, number> }] }>(`
         EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)
-        SELECT * FROM claim_job('q', gen_random_uuid(), 'w', interval '1 minute', NULL)`);
+        SELECT * FROM claim_jobs('q', 'w', ARRAY[gen_random_uuid()], interval '1 minute', NULL)`);
       const { Plan } = row!['QUERY PLAN'][0];
       return Plan['Shared Hit Blocks']! + Plan['Shared Read Blocks']!;
     };
@@ -305,6 +305,86 @@ describe('the life of a job in the database', () => {
     expect(order[0]).toBe('c');
     expect(order.slice(1, 3).sort()).toEqual(['a', 'b']);
     expect(order.slice(3)).toEqual(['a', 'a']);
+  });
+
+  describe('claims that come together', () => {
+    const asking = (count: number, workerId = 'w') =>
+      Array.from({ length: count }, () => ({ queue: 'q', claimId: randomUUID(), workerId }));
+    const claimTogether = async (count: number) =>
+      (await lifecycle.claim(asking(count), LEASE)).flatMap((job) => (job ? [job] : []));
+
+    it('get a job each, by priority and submission, as long as there are any', async () => {
+      const late = [await submit(), await submit(), await submit()];
+      const soon = [await submit({ priority: 5 }), await submit({ priority: 5 })];
+      const expected = [...soon, ...late].map((job) => job.id);
+      expect((await claimTogether(4)).map((job) => job.id).sort()).toEqual(expected.slice(0, 4).sort());
+      expect((await claimTogether(4)).map((job) => job.id)).toEqual(expected.slice(4));
+      for (const id of expected) expect(await eventsOf(id)).toEqual(['queued', 'running']);
+      const attempts = await database.query(
+        'SELECT job_id, claim_id, worker_id FROM attempts ORDER BY job_id',
+      );
+      expect(attempts).toEqual(
+        await database.query('SELECT id AS job_id, claim_id, worker_id FROM jobs ORDER BY id'),
+      );
+      expect(new Set(attempts.map((row) => row['claim_id'])).size).toBe(5);
+    });
+
+    it('are given in turn to owners of one priority', async () => {
+      for (const owner of ['a', 'a', 'a', 'a', 'b', 'b']) await submit({ owner });
+      const given = (await claimTogether(4)).map((job) => job.owner);
+      expect(given.sort()).toEqual(['a', 'a', 'b', 'b']);
+      expect((await claimTogether(4)).map((job) => job.owner)).toEqual(['a', 'a']);
+    });
+
+    it('take no more of an owner than its cap', async () => {
+      await database.query(`UPDATE queues SET settings = '{"maxRunningPerOwner": 3}'`);
+      for (let n = 0; n < 6; n++) await submit({ owner: 'a' });
+      expect(await claimTogether(5)).toHaveLength(3);
+      expect(await claimTogether(5)).toEqual([]);
+      await submit({ owner: 'b' });
+      expect((await claimTogether(5)).map((job) => job.owner)).toEqual(['b']);
+    });
+
+    it('of which some were asked before get their own again, and the others new ones', async () => {
+      for (let n = 0; n < 4; n++) await submit();
+      const [first, second, third] = asking(3);
+      const [before] = await lifecycle.claim([second!], LEASE);
+      const given = await lifecycle.claim([first!, second!, first!, third!], LEASE);
+      expect(given[1]).toMatchObject({ id: before!.id, attempt: 1, event_id: null });
+      expect(given[2]).toEqual(given[0]);
+      expect(new Set(given.map((job) => job!.id)).size).toBe(3);
+      expect(await database.query(`SELECT FROM jobs WHERE state = 'queued'`)).toHaveLength(1);
+    });
+
+    it('of several workers and queues get their own', async () => {
+      await database.query(`INSERT INTO queues (name, source) VALUES ('r', 'configuration')`);
+      for (const queue of ['q', 'q', 'r']) await submit({ queue });
+      const claims = [
+        { queue: 'r', claimId: randomUUID(), workerId: 'w' },
+        { queue: 'q', claimId: randomUUID(), workerId: 'v' },
+        { queue: 'none', claimId: randomUUID(), workerId: 'w' },
+        { queue: 'q', claimId: randomUUID(), workerId: 'w' },
+        { queue: 'r', claimId: randomUUID(), workerId: 'v' },
+      ];
+      const given = await lifecycle.claim(claims, LEASE);
+      expect(given.map((job) => job && [job.queue, job.worker_id])).toEqual([
+        ['r', 'w'],
+        ['q', 'v'],
+        undefined,
+        ['q', 'w'],
+        undefined,
+      ]);
+    });
+
+    it('step over a job that somebody holds at that moment', async () => {
+      const jobs = [await submit(), await submit(), await submit()];
+      await database.transaction(async (other) => {
+        await other.query('SELECT FROM jobs WHERE id = $1 FOR UPDATE', [jobs[1]!.id]);
+        const given = (await claimTogether(3)).map((job) => job.id);
+        expect(given.sort()).toEqual([jobs[0]!.id, jobs[2]!.id].sort());
+      });
+      expect((await claimTogether(3)).map((job) => job.id)).toEqual([jobs[1]!.id]);
+    });
   });
 
   describe('in a queue of jobs that not every worker may take', () => {

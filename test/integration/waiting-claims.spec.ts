@@ -142,10 +142,10 @@ describe.each(Object.keys(BROKERS))('a claim that waits at a gateway, over %s', 
     const database = new PgClient(house.databaseUrl);
     await database.connect();
     await waitingClaim();
-    await database.query('ALTER FUNCTION claim_job RENAME TO claim_job_away');
+    await database.query('ALTER FUNCTION claim_jobs RENAME TO claim_jobs_away');
     const { id } = await submit();
     await eventually(depth, 1);
-    await database.query('ALTER FUNCTION claim_job_away RENAME TO claim_job');
+    await database.query('ALTER FUNCTION claim_jobs_away RENAME TO claim_jobs');
     await database.end();
     const job = await ask({ claimId: randomUUID(), queue: 'default', workerId });
     expect(job?.jobId).toBe(id);

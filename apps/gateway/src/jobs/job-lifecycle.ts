@@ -81,13 +81,14 @@ const RESUME = move(`
 const CLAIMED = fieldsOf([...MOVED_COLUMNS, 'spec', 'inputs', 'traceparent'], 'taken.job');
 
 /**
- * Each claim in its own turn: the function sees what the one before it took. As JSON, for of arrays the planner knows
- * the length, finds a plan for just so many cheaper than the one that it keeps, and plans each claim anew.
+ * Those of one worker in one queue together, the others one after the other: the function sees what the one before it
+ * took. As JSON, for of arrays the planner knows the length, finds a plan for just so many cheaper than the one that it
+ * keeps, and plans each claim anew.
  */
 const CLAIM = `
-  SELECT asked.nth, ${CLAIMED}, taken.event_id
-  FROM jsonb_to_recordset($1) AS asked (nth integer, queue text, claim uuid, worker text),
-       LATERAL claim_job(asked.queue, asked.claim, asked.worker, make_interval(secs => $2), make_interval(secs => $3))
+  SELECT (taken.job).claim_id, ${CLAIMED}, taken.event_id
+  FROM jsonb_to_recordset($1) AS asked (queue text, worker text, claims uuid[]),
+       LATERAL claim_jobs(asked.queue, asked.worker, asked.claims, make_interval(secs => $2), make_interval(secs => $3))
          AS taken, ${LIGHTLY}`;
 
 /**
@@ -255,7 +256,7 @@ export class JobLifecycle {
     lease: number,
     told?: Told<MovedJob>,
   ): Promise<[SubmittedRow[], (ClaimedRow | undefined)[] | Error]> {
-    const [rows, taken] = await this.database.bothLightly<SubmittedRow, NumberedRow>(
+    const [rows, taken] = await this.database.bothLightly<SubmittedRow, AnsweredRow>(
       toSubmit(jobs),
       toClaim(claims, lease),
       told,
@@ -316,7 +317,7 @@ export class JobLifecycle {
    * @returns for each claim, in order, its job or undefined
    */
   async claim(claims: readonly Claim[], lease: number): Promise<(ClaimedRow | undefined)[]> {
-    return inOrder(claims, await this.database.lightly<NumberedRow>(toClaim(claims, lease)));
+    return inOrder(claims, await this.database.lightly<AnsweredRow>(toClaim(claims, lease)));
   }
 
   /**
@@ -348,7 +349,7 @@ export class JobLifecycle {
     awaited: readonly string[] = [],
     told?: Told<MovedJob>,
   ): Promise<[MovedJob[], (ClaimedRow | undefined)[] | Error]> {
-    const [moved, taken] = await this.database.bothLightly<MovedJob, NumberedRow>(
+    const [moved, taken] = await this.database.bothLightly<MovedJob, AnsweredRow>(
       toFinish(reports, awaited),
       toClaim(claims, lease, heardWithin),
       told,
@@ -428,24 +429,25 @@ function toRow({ spec, ...job }: NewJob): Record<string, unknown> {
   };
 }
 
-interface NumberedRow extends ClaimedRow {
-  /** Index of the claim that it answers. */
-  readonly nth: number;
+interface AnsweredRow extends ClaimedRow {
+  /** The claim that it answers. */
+  readonly claim_id: string;
 }
 
 function toClaim(claims: readonly Claim[], lease: number, heardWithin: number | null = null): Prepared {
-  const rows = claims.map(({ queue, claimId, workerId }, nth) => ({
-    nth,
-    queue,
-    claim: claimId,
-    worker: workerId,
-  }));
-  return { name: 'claim', text: CLAIM, values: [JSON.stringify(rows), lease, heardWithin] };
+  const asked = new Map<string, { queue: string; worker: string; claims: string[] }>();
+  for (const { queue, claimId, workerId } of claims) {
+    const key = JSON.stringify([queue, workerId]);
+    const together = asked.get(key) ?? { queue, worker: workerId, claims: [] };
+    if (!together.claims.includes(claimId)) together.claims.push(claimId);
+    asked.set(key, together);
+  }
+  return { name: 'claim', text: CLAIM, values: [JSON.stringify([...asked.values()]), lease, heardWithin] };
 }
 
-function inOrder(claims: readonly Claim[], rows: readonly NumberedRow[]): (ClaimedRow | undefined)[] {
-  const taken = new Map(rows.map(({ nth, ...row }) => [nth, row]));
-  return claims.map((_claim, nth) => taken.get(nth));
+function inOrder(claims: readonly Claim[], rows: readonly AnsweredRow[]): (ClaimedRow | undefined)[] {
+  const taken = new Map(rows.map(({ claim_id, ...row }) => [claim_id, row]));
+  return claims.map(({ claimId }) => taken.get(claimId));
 }
 
 function toFinish(reports: readonly Finished[], awaited: readonly string[]): Prepared {

@@ -25,7 +25,7 @@ export class Jobs1700000000001 implements MigrationInterface {
       retrying,
       idempotencyKeys,
       logChunks,
-      claimJob,
+      claimJobs,
     ]) {
       await runner.query(statement);
     }
@@ -502,9 +502,10 @@ CREATE UNLOGGED TABLE log_chunks (
 )`;
 
 /**
- * One claim: whose turn, then which job of theirs. Asked again with the same claim id it gives the same job. With
- * \`in_heard_within\` it gives nothing to a worker that was silent for so long or is about to stop: the claim may have
- * waited for a gateway longer than its worker.
+ * The next jobs for claims of one worker in one queue: whose turn, then which job of theirs, until each claim has one or
+ * nothing is left. Claims that come together take several jobs of a lane at once where no other owner's turn lies between
+ * them. Asked again with the same id a claim gets the same job. With \`in_heard_within\` they get nothing for a
+ * worker that was silent for so long or is about to stop: they may have waited for a gateway longer than their worker.
  *
  * In a mixed queue the first lane of each set of requirements is looked at: however many jobs wait for another kind
  * of worker, a claim steps over all of one set at once.
@@ -512,13 +513,14 @@ CREATE UNLOGGED TABLE log_chunks (
  * The lane is locked, not skipped: claims of one queue follow each other, and a claim never overlooks work
  * because a submission happened to hold the lane at that moment.
  */
-const claimJob = `
-CREATE FUNCTION claim_job(in_queue text, in_claim uuid, in_worker text, in_lease interval, in_heard_within interval)
+const claimJobs = `
+CREATE FUNCTION claim_jobs(in_queue text, in_worker text, in_claims uuid[], in_lease interval, in_heard_within interval)
 RETURNS TABLE (job jobs, event_id bigint) LANGUAGE plpgsql
 -- there is an index for every order; a planner that has seen only empty tables would rather sort all that waits
-SET enable_sort = off SET enable_seqscan = off ${PLANNED_ONCE} AS $$
+SET enable_sort = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off ${PLANNED_ONCE} AS $$
 DECLARE
-  asked_before uuid;
+  claims uuid[] := in_claims;
+  asked_before uuid[];
   is_mixed boolean;
   lacks integer;
   worker_host text;
@@ -526,29 +528,34 @@ DECLARE
   is_there boolean;
   lane_owner text;
   lane_priority smallint;
-  lane_first uuid;
+  lane_room integer;
   sets integer[];
-  picked jobs%ROWTYPE;
+  most integer;
+  picked uuid[];
 BEGIN
-  -- what was claimed with this id before, looked for among the attempts: among the jobs of a worker lie all that it
+  -- what was claimed with these ids before, looked for among the attempts: among the jobs of a worker lie all that it
   -- had since the last vacuum; and what is registered of queue and worker. A stranger takes what requires nothing
-  SELECT (SELECT a.job_id FROM attempts a WHERE a.claim_id = in_claim), q.mixed, ~coalesce(w.enforces, 0), w.host, w.image,
+  SELECT (SELECT array_agg(a.claim_id) FROM attempts a WHERE a.claim_id = ANY (in_claims)), q.mixed,
+         ~coalesce(w.enforces, 0), w.host, w.image,
          coalesce(w.heard_at > now() - in_heard_within AND NOT w.draining AND NOT w.drain_requested, false)
   INTO asked_before, is_mixed, lacks, worker_host, worker_image, is_there
   FROM queues q LEFT JOIN workers w ON w.id = in_worker WHERE q.name = in_queue;
+  IF NOT FOUND THEN RETURN; END IF;
   IF asked_before IS NOT NULL THEN
-    -- the first answer was lost, and no heartbeat renews the lease before one arrives
-    UPDATE jobs SET lease_expires_at = now() + in_lease
-    WHERE id = asked_before AND claim_id = in_claim AND worker_id = in_worker AND state IN ('running', 'paused')
-    RETURNING * INTO picked;
-    -- else a late copy of a claim whose attempt is over: its worker no longer listens
-    IF FOUND THEN RETURN QUERY SELECT picked, NULL::bigint; END IF;
-    RETURN;
+    -- the first answer was lost, and no heartbeat renews the lease before one arrives; or it is a late copy of a claim
+    -- whose attempt is over: its worker no longer listens
+    RETURN QUERY UPDATE jobs j SET lease_expires_at = now() + in_lease
+    WHERE j.id IN (SELECT a.job_id FROM attempts a WHERE a.claim_id = ANY (asked_before))
+      AND j.claim_id = ANY (asked_before) AND j.worker_id = in_worker AND j.state IN ('running', 'paused')
+    RETURNING j, NULL::bigint;
+    claims := ARRAY(SELECT c FROM unnest(in_claims) AS c WHERE c <> ALL (asked_before));
   END IF;
 
   IF in_heard_within IS NOT NULL AND NOT is_there THEN RETURN; END IF;
 
-  FOR round IN 1..100 LOOP
+  FOR round IN 1..100 + cardinality(claims) LOOP
+    IF claims = '{}' THEN RETURN; END IF;
+    most := 1;
     IF is_mixed THEN
       WITH RECURSIVE firsts AS (
         (SELECT l.requires, l.owner, l.best_priority, l.turn FROM lanes l
@@ -571,7 +578,8 @@ BEGIN
       -- what we waited for has changed under us; others may still have work
       CONTINUE WHEN NOT FOUND;
     ELSE
-      SELECT l.owner, l.best_priority, l.first_job INTO lane_owner, lane_priority, lane_first FROM lanes l
+      SELECT l.owner, l.best_priority, coalesce(l.cap - l.taken, cardinality(claims)), '{0}'
+      INTO lane_owner, lane_priority, lane_room, sets FROM lanes l
       WHERE l.queue = in_queue AND l.requires = 0 AND l.claimable
       ORDER BY l.best_priority DESC, l.turn LIMIT 1 FOR UPDATE;
       IF NOT FOUND THEN
@@ -579,37 +587,42 @@ BEGIN
         IF NOT FOUND THEN RETURN; END IF;
         CONTINUE;
       END IF;
+      IF cardinality(claims) > 1 THEN
+        PERFORM 1 FROM lanes l WHERE l.queue = in_queue AND l.requires = 0 AND l.claimable
+          AND l.best_priority = lane_priority AND l.owner <> lane_owner LIMIT 1;
+        IF NOT FOUND THEN most := least(cardinality(claims), lane_room); END IF;
+      END IF;
     END IF;
 
-    IF sets IS NULL THEN
-      SELECT j.* INTO picked FROM jobs j
-      WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = 0 AND j.ready
-        AND j.priority = lane_priority AND j.id >= lane_first ORDER BY j.id LIMIT 1 FOR UPDATE SKIP LOCKED;
-    ELSE
-      SELECT j.* INTO picked FROM jobs j WHERE j.ready AND j.id = (
-        SELECT f.id FROM lanes l, LATERAL (
-          SELECT j.id FROM jobs j
-          WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = l.requires AND j.ready
-            AND j.priority = l.best_priority AND j.id >= l.first_job ORDER BY j.id LIMIT 1) AS f
-        WHERE l.queue = in_queue AND l.owner = lane_owner AND l.requires = ANY (sets)
-        ORDER BY f.id LIMIT 1) FOR UPDATE SKIP LOCKED;
-    END IF;
-    IF NOT FOUND THEN
+    picked := ARRAY(
+      SELECT f.id FROM lanes l, LATERAL (
+        SELECT j.id FROM jobs j
+        WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = l.requires AND j.ready
+          AND j.priority = l.best_priority AND j.id >= l.first_job
+        ORDER BY j.id LIMIT most FOR UPDATE SKIP LOCKED) AS f
+      WHERE l.queue = in_queue AND l.owner = lane_owner AND l.requires = ANY (sets)
+      ORDER BY f.id LIMIT most);
+    IF picked = '{}' THEN
       -- what the lane says of its first job is not so, or that one is locked
-      SELECT j.* INTO picked FROM jobs j
-      WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = ANY (coalesce(sets, '{0}')) AND j.ready
-      ORDER BY j.priority DESC, j.id LIMIT 1 FOR UPDATE SKIP LOCKED;
+      picked := ARRAY(
+        SELECT j.id FROM jobs j
+        WHERE j.queue = in_queue AND j.owner = lane_owner AND j.requires = ANY (sets) AND j.ready
+        ORDER BY j.priority DESC, j.id LIMIT 1 FOR UPDATE SKIP LOCKED);
     END IF;
     -- held or canceled at this very moment: its own statement will mend the lane's count
-    IF NOT FOUND THEN RETURN; END IF;
+    IF picked = '{}' THEN RETURN; END IF;
 
-    UPDATE jobs SET state = 'running', ready = false, attempt = attempt + 1, worker_id = in_worker,
-      claim_id = in_claim, lease_expires_at = now() + in_lease, started_at = now(), progress = NULL
-    WHERE id = picked.id AND state = 'queued' AND attempt = picked.attempt
-    RETURNING * INTO picked;
-    INSERT INTO attempts (job_id, attempt, worker_id, host, image, claim_id, started_at)
-    VALUES (picked.id, picked.attempt, in_worker, worker_host, worker_image, in_claim, picked.started_at);
-    RETURN QUERY SELECT picked, record_event(picked);
-    RETURN;
+    RETURN QUERY WITH moved AS (
+      UPDATE jobs j SET state = 'running', ready = false, attempt = j.attempt + 1, worker_id = in_worker,
+        claim_id = p.claim, lease_expires_at = now() + in_lease, started_at = now(), progress = NULL
+      FROM unnest(picked, claims[:cardinality(picked)]) AS p (id, claim) WHERE j.id = p.id AND j.state = 'queued'
+      RETURNING j AS job
+    ), noted AS (
+      INSERT INTO attempts (job_id, attempt, worker_id, host, image, claim_id, started_at)
+      SELECT (m.job).id, (m.job).attempt, in_worker, worker_host, worker_image, (m.job).claim_id, (m.job).started_at
+      FROM moved m
+    )
+    SELECT m.job, record_event(m.job) FROM moved m;
+    claims := claims[cardinality(picked) + 1:];
   END LOOP;
 END $$`;
