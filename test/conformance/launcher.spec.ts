@@ -645,6 +645,45 @@ describe.each(kinds)('the %s launcher', (kind) => {
     }
   });
 
+  describe('runs one job after another', () => {
+    it('of which none takes orders that came too late for the one before', async () => {
+      for (let round = 0; round < 40; round++) {
+        const early = launcher.start(newOrder(['true']));
+        // Some come while it runs, some when it is over.
+        for (let times = 0; times < round % 8; times++) await new Promise((done) => setImmediate(done));
+        early.pause().catch(() => undefined);
+        early.signal('SIGKILL', 'main');
+        early.kill();
+        await early.ended;
+        expect(await launch(shell('exit 7'))).toMatchObject({ cause: 'exit', exitCode: 7 });
+      }
+    });
+
+    it('each with its own folder, files, environment and usage, be its order short or long', async () => {
+      const long = 'x'.repeat(100_000);
+      for (const text of ['short', long, 'shorter', long, 'short again']) {
+        const order = newOrder(['/bin/sh', '-c', 'pwd; echo $#; printenv TEXT LEFT | wc -c', 'job'], {
+          env: { PATH, ...(text === long ? { LEFT: 'over' } : { TEXT: text }) },
+        });
+        const sized = { ...order, command: [...order.command, ...(text === long ? [long] : [])] };
+        const result = await launch(sized);
+        expect(result).toMatchObject({ cause: 'exit', exitCode: 0 });
+        expect(result.cpuSeconds ?? 0).toBeLessThan(1);
+        const [pwd, count, bytes] = output(order).trim().split('\n');
+        expect([pwd, count]).toEqual([realpathSync(order.directory), text === long ? '1' : '0']);
+        expect(Number(bytes)).toBe((text === long ? 'over' : text).length + 1);
+        expect(record(order)).toEqual(result);
+      }
+    });
+
+    it('although what had watched the one before was killed', async () => {
+      const first = shell('echo $PPID');
+      expect(await launch(first)).toMatchObject({ exitCode: 0 });
+      if (kind === 'native') process.kill(Number(output(first)), 'SIGKILL');
+      expect(await launch(shell('exit 3'))).toMatchObject({ cause: 'exit', exitCode: 3 });
+    });
+  });
+
   describe('leaves nothing of a job', () => {
     /** In a session of its own, by two forks, deaf to TERM, with its output closed. */
     const daemon = (tag: string) =>

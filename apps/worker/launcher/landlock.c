@@ -170,6 +170,12 @@ static void grant_reading(const struct confinement *to, const char *path)
     else grant(to, path, READING, O_NOFOLLOW);
 }
 
+static void free_paths(char **paths)
+{
+    for (char **path = paths; path && *path; path++) free(*path);
+    free(paths);
+}
+
 /* The hidden paths without links in them, or NULL with the reason in the result. */
 static char **real_paths(char **paths, struct result *result)
 {
@@ -179,6 +185,7 @@ static char **real_paths(char **paths, struct result *result)
     for (size_t i = 0; real && i < count; i++)
         if ((real[i] = realpath(paths[i], NULL)) == NULL) {
             set_error(result, "the path", paths[i], "hidden", errno);
+            free_paths(real);
             return NULL;
         }
     return real;
@@ -200,12 +207,6 @@ static bool is_prepared(char **hidden)
         if (then.tv_sec != now.tv_sec || then.tv_nsec != now.tv_nsec) return false;
     }
     return true;
-}
-
-static void free_paths(char **paths)
-{
-    for (char **path = paths; path && *path; path++) free(*path);
-    free(paths);
 }
 
 void forget_prepared(void)
@@ -279,10 +280,13 @@ bool confine(const struct order *order, struct result *result)
     struct ruleset ruleset = { .files = confinement.handled, .scopes = version < 6 ? 0 : SCOPES };
     confinement.fd = (int)syscall(CREATE_RULESET, &ruleset, sizeof ruleset, 0);
     if (confinement.fd >= 0) grant_all(&confinement, order);
-    if (confinement.fd >= 0 && syscall(RESTRICT_SELF, confinement.fd, 0) == 0) {
-        close(confinement.fd);
-        return true;
-    }
+    bool confined = confinement.fd >= 0 && syscall(RESTRICT_SELF, confinement.fd, 0) == 0;
+    int error = errno;
+    if (confinement.fd >= 0) close(confinement.fd);
+    /* The memory is the supervisor's, who has other jobs after this one. */
+    free_paths(confinement.hidden);
+    if (confined) return true;
+    errno = error;
     set_error(result, "the job's files", order->directory, "confined by Landlock", errno);
     return false;
 }

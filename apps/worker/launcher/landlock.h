@@ -5,7 +5,7 @@
 #include "result.h"
 
 /*
- * In the launcher, ahead of a job: finds out what may be read where paths are hidden, which is the same for one job after
+ * In the launcher or a supervisor, ahead of a job: finds out what may be read where paths are hidden, which is the same for one job after
  * the other, and opening it all costs more than everything else that confines a job.
  */
 void prepare_reading(const struct order *order);

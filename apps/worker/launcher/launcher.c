@@ -1,10 +1,10 @@
 /*
  * The small process beside the worker that starts, watches, measures and ends jobs (docs/launcher-protocol.md).
  *
- * For each job it forks a supervisor, which costs little in a process of this size. The supervisor is the subreaper of
- * its job: every process that the job makes is its descendant for good, whatever it does to its session, group or
- * parents, so each tree has exactly one owner, which ends, measures and reports it. Orders come in here and go on as
- * signals; the supervisors answer the worker themselves.
+ * Each job has a supervisor while it runs, which costs little to make in a process of this size, and most are used again.
+ * The supervisor is the subreaper of its job: every process that the job makes is its descendant for good, whatever it
+ * does to its session, group or parents, so each tree has exactly one owner, which ends, measures and reports it. Orders
+ * come in here and go on to the job's supervisor; the supervisors answer the worker themselves.
  */
 #include "cgroup.h"
 #include "folders.h"
@@ -13,11 +13,11 @@
 #include "probe.h"
 #include "result.h"
 #include "seccomp.h"
-#include "signals.h"
 #include "supervisor.h"
 #include "tree.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdint.h>
@@ -26,45 +26,100 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { LONGEST_ORDER = 16 << 20, USUAL_BUFFER = 64 << 10 };
+enum { LONGEST_ORDER = 16 << 20, USUAL_BUFFER = 64 << 10, LONGEST_ID = 1024 };
 /* Milliseconds without a job after which nothing is kept ready for the next. */
 enum { IDLE = 5000 };
+/* Supervisors without a job that are kept. */
+enum { MOST_FREE = 32 };
 
-/* A job whose supervisor runs; or, when `lost`, was killed by somebody. */
-struct job {
-    struct job *next;
-    pid_t supervisor;
+struct supervisor {
+    struct supervisor *next;
+    pid_t pid;
+    int line; /* its orders go out here; -1: no more will */
+    /* Of its job; NULL: it has none. */
     char *id;
     char *record;
     struct result result; /* for the report that a lost supervisor cannot make */
-    bool lost;
+    bool lost;            /* it was killed by somebody while it had a job */
 };
 
-static struct job *jobs;
+static struct supervisor *supervisors;
 static bool stopping;
+/* Supervisors that are free write their numbers into one end, we read them from the other. */
+static int frees[2];
 
 static char *input;
 static size_t input_size, input_used;
 
-static void stop(void)
+static bool is_free(const struct supervisor *supervisor)
 {
-    stopping = true;
-    for (struct job *job = jobs; job; job = job->next)
-        if (!job->lost) kill(job->supervisor, END_JOB);
+    return supervisor->id == NULL && supervisor->line >= 0;
 }
 
-static void drop(struct job **link)
+static bool is_any_busy(void)
 {
-    struct job *job = *link;
-    *link = job->next;
-    free(job->id);
-    free(job->record);
-    free(job);
+    for (struct supervisor *s = supervisors; s; s = s->next)
+        if (s->id) return true;
+    return false;
+}
+
+static void forget_job(struct supervisor *supervisor)
+{
+    free(supervisor->id);
+    free(supervisor->record);
+    supervisor->id = supervisor->record = NULL;
+}
+
+/* It ends when its job is over. */
+static void close_line(struct supervisor *supervisor)
+{
+    if (supervisor->line >= 0) close(supervisor->line);
+    supervisor->line = -1;
+}
+
+static void drop(struct supervisor **link)
+{
+    struct supervisor *supervisor = *link;
+    *link = supervisor->next;
+    close_line(supervisor);
+    forget_job(supervisor);
+    free(supervisor);
+}
+
+static bool send_on_line(const struct supervisor *supervisor, const char *order, size_t size)
+{
+    return supervisor->line >= 0 && size <= LONGEST_ON_LINE &&
+           send(supervisor->line, order, size, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)size;
+}
+
+static void tell(const struct supervisor *supervisor, const char *order, size_t size)
+{
+    if (!send_on_line(supervisor, order, size))
+        dprintf(STDERR_FILENO, "the supervisor of %.100s could not be told: %s\n", supervisor->id, strerror(errno));
+    kill(supervisor->pid, LOOK_AT_LINE);
+}
+
+static void end(const struct supervisor *supervisor)
+{
+    char order[LONGEST_ID + 16];
+    int size = snprintf(order, sizeof order, "end%cid=%s", '\0', supervisor->id);
+    tell(supervisor, order, (size_t)size + 1);
+}
+
+static void stop(void)
+{
+    if (stopping) return;
+    stopping = true;
+    for (struct supervisor *s = supervisors; s; s = s->next) {
+        if (s->id && !s->lost) end(s);
+        close_line(s);
+    }
 }
 
 static void refuse(const struct order *order, const char *what, const char *name, const char *done, int error)
@@ -75,88 +130,119 @@ static void refuse(const struct order *order, const char *what, const char *name
     report_ended(order->id, order->record, &result, true);
 }
 
-static void start_job(const struct order *order)
+static void let_go_all_free(void)
 {
-    struct job *job = calloc(1, sizeof *job);
-    char *id = strdup(order->id), *record = strdup(order->record);
+    for (struct supervisor *s = supervisors; s; s = s->next)
+        if (is_free(s)) close_line(s);
+}
+
+/* False: no memory. */
+static bool take_job(struct supervisor *supervisor, const struct order *order)
+{
+    supervisor->id = strdup(order->id);
+    supervisor->record = strdup(order->record);
+    if (supervisor->id && supervisor->record) {
+        begin_result(&supervisor->result);
+        return true;
+    }
+    forget_job(supervisor);
+    return false;
+}
+
+/* In a process with all that we have, of which the lines of others are none of its business. */
+static _Noreturn void begin_supervisor(const struct order *order, int line, pid_t launcher)
+{
+    for (struct supervisor *s = supervisors; s; s = s->next) close_line(s);
+    close(frees[0]);
+    supervise(order, &(struct post){ .launcher = launcher, .line = line, .free = frees[1] });
+}
+
+/* Makes a supervisor that begins with this job. */
+static bool make_supervisor(const struct order *order)
+{
+    struct supervisor *made = calloc(1, sizeof *made);
+    int line[2] = { -1, -1 };
     pid_t launcher = getpid(), pid = -1;
 
     if (wants_group(order)) prepare_folders();
-    if (job && id && record) {
-        begin_result(&job->result);
+    if (made && take_job(made, order) && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) == 0) {
         prepare_reading(order);
         pid = fork();
-        if (pid == 0) supervise(order, launcher);
+        if (pid == 0) {
+            close(line[0]);
+            begin_supervisor(order, line[1], launcher);
+        }
     }
-    if (pid < 0) {
-        refuse(order, "a process for", order->argv[0] ? order->argv[0] : "", "made", errno);
-        free(job);
-        free(id);
-        free(record);
-        return;
+    int error = errno;
+    if (line[1] >= 0) close(line[1]);
+    if (pid > 0) {
+        made->pid = pid;
+        made->line = line[0];
+        made->next = supervisors;
+        supervisors = made;
+        return true;
     }
-    job->supervisor = pid;
-    job->id = id;
-    job->record = record;
-    job->next = jobs;
-    jobs = job;
+    if (line[0] >= 0) close(line[0]);
+    if (made) forget_job(made);
+    free(made);
+    errno = error;
+    return false;
 }
 
-static void start(char *fields, size_t size)
+static bool give_to_free(const struct order *order, const char *frame, size_t size)
+{
+    if (size > LONGEST_ON_LINE || needs_own_supervisor(order)) return false;
+    for (struct supervisor *s = supervisors; s; s = s->next) {
+        if (!is_free(s) || !take_job(s, order)) continue;
+        if (send_on_line(s, frame, size)) return true;
+        /* It was killed, or hangs. */
+        forget_job(s);
+        close_line(s);
+    }
+    return false;
+}
+
+/* frame: the order whole; fields: what follows the verb, which reading leaves as it is */
+static void start(char *frame, char *fields, size_t size)
 {
     struct order order;
-    if (!read_order(&order, fields, size)) {
+    if (!read_order(&order, fields, size - (size_t)(fields - frame))) {
         dprintf(STDERR_FILENO, "no memory to read an order\n");
         return;
     }
     /* A field that we do not know may be a limit: without it the job must not run. */
     if (order.unknown) refuse(&order, "the field", order.unknown, "understood by this launcher", EINVAL);
+    else if (strlen(order.id) > LONGEST_ID) refuse(&order, "the id", order.id, "kept", ENAMETOOLONG);
     else if (strlen(order.record) + sizeof ".tmp" > PATH_MAX)
         refuse(&order, "the record", order.record, "written", ENAMETOOLONG);
-    else start_job(&order);
+    else if (!give_to_free(&order, frame, size) && !make_supervisor(&order))
+        refuse(&order, "a process for", order.argv[0] ? order.argv[0] : "", "made", errno);
     free_order(&order);
 }
 
-static void signal_job(const char *field, int signal)
+static void pass_on(const char *order, const char *fields, size_t size)
 {
-    const char *id = strncmp(field, "id=", 3) == 0 ? field + 3 : "";
-    for (struct job *job = jobs; job; job = job->next)
-        if (!job->lost && strcmp(job->id, id) == 0) kill(job->supervisor, signal);
-}
-
-/* Signals of the same number keep their order and what they carry: each is one order to a supervisor. */
-static void tell_job(const char *field, int message)
-{
-    const char *id = strncmp(field, "id=", 3) == 0 ? field + 3 : "";
-    for (struct job *job = jobs; job; job = job->next)
-        if (!job->lost && strcmp(job->id, id) == 0 &&
-            sigqueue(job->supervisor, TELL_JOB, (union sigval){ .sival_int = message }) != 0)
-            dprintf(STDERR_FILENO, "the supervisor of %.100s could not be told: %s\n", id, strerror(errno));
-}
-
-/* fields: id, name, target */
-static void pass_signal(const char *fields, size_t size)
-{
-    const char *name = fields + strlen(fields) + 1;
-    const char *target = name < fields + size ? name + strlen(name) + 1 : name;
-    if (target >= fields + size || strncmp(name, "name=", 5) != 0) return;
-    int number = signal_number(name + 5);
-    if (number == 0) dprintf(STDERR_FILENO, "the signal %.100s is not known\n", name + 5);
-    else tell_job(fields, number | (strcmp(target, "target=group") == 0 ? TO_GROUP : 0));
+    const char *id = strncmp(fields, "id=", 3) == 0 ? fields + 3 : "";
+    for (struct supervisor *s = supervisors; s; s = s->next)
+        if (s->id && !s->lost && strcmp(s->id, id) == 0) tell(s, order, size);
 }
 
 /* The order's last byte is NUL. */
 static void obey(char *order, size_t size)
 {
+    static const char *const passed_on[] = { "end", "kill", "pause", "resume", "signal" };
     size_t verb = strlen(order) + 1;
     char *fields = order + verb;
-    if (strcmp(order, "start") == 0) start(fields, size - verb);
-    else if (strcmp(order, "end") == 0 && size > verb) signal_job(fields, END_JOB);
-    else if (strcmp(order, "kill") == 0 && size > verb) signal_job(fields, KILL_JOB);
-    else if (strcmp(order, "pause") == 0 && size > verb) tell_job(fields, PAUSE_JOB);
-    else if (strcmp(order, "resume") == 0 && size > verb) tell_job(fields, RESUME_JOB);
-    else if (strcmp(order, "signal") == 0 && size > verb) pass_signal(fields, size - verb);
-    else dprintf(STDERR_FILENO, "the order %.100s is not known\n", order);
+    if (strcmp(order, "start") == 0) {
+        start(order, fields, size);
+        return;
+    }
+    for (size_t i = 0; size > verb && i < sizeof passed_on / sizeof *passed_on; i++)
+        if (strcmp(order, passed_on[i]) == 0) {
+            pass_on(order, fields, size);
+            return;
+        }
+    dprintf(STDERR_FILENO, "the order %.100s is not known\n", order);
 }
 
 static uint32_t length_at(const char *bytes)
@@ -206,32 +292,29 @@ static bool read_input(void)
     return need != 0 && (need == input_size || resize_input(need));
 }
 
-static void supervisor_ended(pid_t pid, int status)
+static struct supervisor **supervisor_of(pid_t pid)
 {
-    for (struct job **link = &jobs; *link; link = &(*link)->next) {
-        struct job *job = *link;
-        if (job->supervisor != pid || job->lost) continue;
-        if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-            drop(link);
-        } else {
-            job->lost = true;
-            job->result.ran = true;
-            job->result.status = status;
-        }
-        return;
-    }
+    struct supervisor **link = &supervisors;
+    while (*link && ((*link)->pid != pid || (*link)->lost)) link = &(*link)->next;
+    return link;
 }
 
-static bool is_supervisor(pid_t pid)
+static void supervisor_ended(pid_t pid, int status)
 {
-    for (struct job *job = jobs; job; job = job->next)
-        if (job->supervisor == pid && !job->lost) return true;
-    return false;
+    struct supervisor **link = supervisor_of(pid), *supervisor = *link;
+    if (supervisor == NULL) return;
+    if (supervisor->id == NULL || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
+        drop(link);
+        return;
+    }
+    supervisor->lost = true;
+    supervisor->result.ran = true;
+    supervisor->result.status = status;
 }
 
 static void kill_stray(pid_t pid, void *strays)
 {
-    if (is_supervisor(pid)) return;
+    if (*supervisor_of(pid)) return;
     kill(pid, SIGKILL);
     ++*(int *)strays;
 }
@@ -245,15 +328,15 @@ static void bury_lost_jobs(void)
     int strays = 0;
     each_child(getpid(), kill_stray, &strays);
     if (strays > 0) return;
-    for (struct job **link = &jobs; *link;) {
-        struct job *job = *link;
-        if (!job->lost) {
-            link = &job->next;
+    for (struct supervisor **link = &supervisors; *link;) {
+        struct supervisor *supervisor = *link;
+        if (!supervisor->lost) {
+            link = &supervisor->next;
             continue;
         }
-        snprintf(job->result.error, sizeof job->result.error, "the supervisor of the job was killed");
-        remove_group_of(job->supervisor);
-        report_ended(job->id, job->record, &job->result, true);
+        snprintf(supervisor->result.error, sizeof supervisor->result.error, "the supervisor of the job was killed");
+        remove_group_of(supervisor->pid);
+        report_ended(supervisor->id, supervisor->record, &supervisor->result, true);
         drop(link);
     }
 }
@@ -264,9 +347,23 @@ static bool reap(void)
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) supervisor_ended(pid, status);
     bool lost = false;
-    for (struct job *job = jobs; job; job = job->next) lost |= job->lost;
+    for (struct supervisor *s = supervisors; s; s = s->next) lost |= s->lost;
     if (lost) bury_lost_jobs();
     return lost;
+}
+
+static void read_free(void)
+{
+    pid_t pids[64];
+    ssize_t size;
+    while ((size = read(frees[0], pids, sizeof pids)) > 0)
+        for (size_t i = 0; i < (size_t)size / sizeof *pids; i++) {
+            struct supervisor *supervisor = *supervisor_of(pids[i]);
+            if (supervisor) forget_job(supervisor);
+        }
+    int kept = 0;
+    for (struct supervisor *s = supervisors; s; s = s->next)
+        if (is_free(s) && ++kept > MOST_FREE) close_line(s);
 }
 
 static void read_signals(int signals)
@@ -279,17 +376,23 @@ static void read_signals(int signals)
 
 static void serve(int signals)
 {
-    struct pollfd sources[] = { { .fd = signals, .events = POLLIN }, { .fd = STDIN_FILENO, .events = POLLIN } };
+    struct pollfd sources[] = {
+        { .fd = signals, .events = POLLIN }, { .fd = frees[0], .events = POLLIN }, { .fd = STDIN_FILENO, .events = POLLIN },
+    };
     bool lost = false;
-    while (!stopping || jobs) {
+    while (!stopping || supervisors) {
         /* poll leaves out negative descriptors */
-        if (stopping) sources[1].fd = -1;
-        int found = poll(sources, 2, lost ? 5 : jobs ? -1 : IDLE);
+        if (stopping) sources[2].fd = -1;
+        int found = poll(sources, 3, lost ? 5 : is_any_busy() ? -1 : IDLE);
         if (found < 0 && errno != EINTR) return;
-        if (found == 0 && jobs == NULL) forget_prepared();
+        if (found == 0 && !is_any_busy()) {
+            let_go_all_free();
+            forget_prepared();
+        }
         if (sources[0].revents) read_signals(signals);
+        if (sources[1].revents) read_free();
         lost = reap();
-        if (sources[1].fd >= 0 && sources[1].revents && !read_input()) stop();
+        if (sources[2].fd >= 0 && sources[2].revents && !read_input()) stop();
     }
 }
 
@@ -344,7 +447,7 @@ int main(int count, char **arguments)
         dprintf(STDERR_FILENO, "/proc does not tell children here (CONFIG_PROC_CHILDREN): no tree could be ended for sure\n");
         return 1;
     }
-    if (signals < 0 || !resize_input(USUAL_BUFFER)) {
+    if (signals < 0 || pipe2(frees, O_CLOEXEC | O_NONBLOCK) != 0 || !resize_input(USUAL_BUFFER)) {
         perror("the launcher could not start");
         return 1;
     }

@@ -3,13 +3,18 @@
 #include "cgroup.h"
 #include "child.h"
 #include "disk.h"
+#include "landlock.h"
 #include "namespaces.h"
 #include "result.h"
+#include "signals.h"
 #include "tree.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,6 +37,7 @@ enum { DISK_FULL = SIGUSR2 };
 
 struct run {
     const struct order *order;
+    int line;
     struct result result;
     pid_t main;            /* or, with namespaces, the first process in them, which ends with the job */
     struct inside *inside; /* of the namespaces; NULL: none */
@@ -177,27 +183,53 @@ static void pass_signal(const struct run *run, int number, bool to_group)
     else kill(to_group ? -run->main : run->main, number);
 }
 
-/* What goes to a job that is over means nothing. */
-static void obey_message(struct run *run, int message)
+/* An order's fields after its verb, each behind its name, or NULL. What follows the last one is "". */
+static const char *field_at(const char *field, const char *name)
 {
-    if (is_over(run)) return;
-    if (message == PAUSE_JOB) pause_job(run);
-    else if (message == RESUME_JOB) resume(run);
-    else pass_signal(run, message & ~TO_GROUP, message & TO_GROUP);
+    size_t length = strlen(name);
+    return strncmp(field, name, length) == 0 && field[length] == '=' ? field + length + 1 : NULL;
 }
 
-static void obey(struct run *run, int signal, int message)
+static void signal_job(const struct run *run, const char *fields)
 {
-    if (signal == TELL_JOB) obey_message(run, message);
+    const char *name = field_at(fields, "name"), *target = field_at(fields + strlen(fields) + 1, "target");
+    int number = name ? signal_number(name) : 0;
+    if (number == 0 || target == NULL) dprintf(STDERR_FILENO, "the signal %.100s is not known\n", name ? name : "");
+    else pass_signal(run, number, strcmp(target, "group") == 0);
+}
+
+/* What is said of a job that is over means nothing, nor does more than ending to one that is ending. */
+static void obey(struct run *run, const char *order)
+{
+    const char *fields = order + strlen(order) + 1, *id = field_at(fields, "id");
+    if (id == NULL || strcmp(id, run->order->id) != 0) return;
+    if (strcmp(order, "end") == 0) terminate(run, "ended");
+    else if (strcmp(order, "kill") == 0) ask(run, "ended", 0);
+    else if (is_over(run)) return;
+    else if (strcmp(order, "pause") == 0) pause_job(run);
+    else if (strcmp(order, "resume") == 0) resume(run);
+    else if (strcmp(order, "signal") == 0) signal_job(run, fields + strlen(fields) + 1);
+}
+
+static void obey_line(struct run *run)
+{
+    /* Zeros behind what came in: fields that are not there are empty. */
+    static char order[LONGEST_ON_LINE + 4];
+    ssize_t size;
+    while ((size = recv(run->line, order, LONGEST_ON_LINE, MSG_DONTWAIT)) > 0) {
+        memset(order + size, 0, 4);
+        obey(run, order);
+    }
+}
+
+static void heed(struct run *run, int signal)
+{
     switch (signal) {
-    case END_JOB:
-        terminate(run, "ended");
+    case LOOK_AT_LINE:
+        obey_line(run);
         break;
     case LAUNCHER_DIED:
         run->launcher_died = true;
-        ask(run, "ended", 0);
-        break;
-    case KILL_JOB:
         ask(run, "ended", 0);
         break;
     case DISK_FULL:
@@ -246,18 +278,16 @@ static double earlier(double one, double other)
     return one < other ? one : other;
 }
 
-/* A signal and what it carries, or 0 at the time. */
-static int wait_until(double time, int *message)
+/* A signal, or 0 at the time. */
+static int wait_until(double time)
 {
     sigset_t all;
-    siginfo_t info = { 0 };
     sigfillset(&all);
     double seconds = time - now();
     if (seconds < 0) seconds = 0;
     if (seconds > 1e8) seconds = 1e8;
     struct timespec timeout = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
-    int signal = sigtimedwait(&all, &info, &timeout);
-    *message = info.si_value.sival_int;
+    int signal = sigtimedwait(&all, NULL, &timeout);
     return signal < 0 ? 0 : signal;
 }
 
@@ -288,14 +318,12 @@ static void do_what_is_due(struct run *run)
 
 static void watch(struct run *run)
 {
-    int message;
     while (reap(run)) {
         if (now() >= run->kill_at) {
             kill_group();
             kill_children();
         }
-        int signal = wait_until(next_time(run), &message);
-        obey(run, signal, message);
+        heed(run, wait_until(next_time(run)));
         do_what_is_due(run);
     }
 }
@@ -325,15 +353,18 @@ static pid_t start_job(struct run *run)
     return start_in_namespaces(order, &run->inside, &run->result);
 }
 
-_Noreturn void supervise(const struct order *order, pid_t launcher)
+/* Groups that we made, and the thread that adds up files, last as long as we do. */
+bool needs_own_supervisor(const struct order *order)
 {
-    struct run run = { .order = order, .kill_at = NEVER, .wall_end = NEVER, .round = FIRST_ROUND };
-    run.idle_look = run.count_at = NEVER;
+    return wants_group(order) || order->disk > 0 || order->isolation >= ISOLATION_NAMESPACES;
+}
 
-    prctl(PR_SET_PDEATHSIG, LAUNCHER_DIED);
-    /* It may have died before we asked to be told. */
-    if (getppid() != launcher) _exit(0);
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
+/* False: there is no other job after it. */
+static bool run_job(const struct order *order, const struct post *post)
+{
+    pid_t self = getpid();
+    struct run run = { .order = order, .line = post->line, .kill_at = NEVER, .wall_end = NEVER, .round = FIRST_ROUND };
+    run.idle_look = run.count_at = NEVER;
 
     begin_result(&run.result);
     run.main = make_group(order, &run.result) ? start_job(&run) : -1;
@@ -345,5 +376,36 @@ _Noreturn void supervise(const struct order *order, pid_t launcher)
     remove_group();
     /* The worker counts a job of a dead launcher as lost with it; the record tells the rest. */
     report_ended(order->id, order->record, &run.result, !run.launcher_died);
+    if (run.launcher_died || needs_own_supervisor(order)) return false;
+    /* Not before: who is killed between the two leaves a job that the launcher knows of and reports. */
+    return write(post->free, &self, sizeof self) == sizeof self;
+}
+
+/* False: there will be none. What is left on the line of the job before is passed over. */
+static bool next_start(char *frame, int line, struct order *order)
+{
+    static const char verb[] = "start";
+    ssize_t size;
+    while ((size = recv(line, frame, LONGEST_ON_LINE, 0)) > 0)
+        if (strcmp(frame, verb) == 0) return read_order(order, frame + sizeof verb, (size_t)size - sizeof verb);
+    return false;
+}
+
+_Noreturn void supervise(const struct order *first, const struct post *post)
+{
+    static char frame[LONGEST_ON_LINE];
+    struct order order;
+
+    prctl(PR_SET_PDEATHSIG, LAUNCHER_DIED);
+    /* It may have died before we asked to be told. */
+    if (getppid() != post->launcher) _exit(0);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+
+    bool again = run_job(first, post);
+    while (again && next_start(frame, post->line, &order)) {
+        prepare_reading(&order);
+        again = run_job(&order, post);
+        free_order(&order);
+    }
     _exit(0);
 }
