@@ -1,4 +1,4 @@
-import { randomFillSync } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 
 /** Of the last id: its milliseconds, and what stands in `rand_a`. */
 let lastTime = 0;
@@ -11,21 +11,20 @@ const MOST = 0xfff;
  * those of one process sort in their order.
  */
 export function newJobId(): string {
-  const id = randomFillSync(Buffer.alloc(16));
+  const random = randomUUID();
   const now = Date.now();
   if (now > lastTime) {
     lastTime = now;
     // Of the twelve bits the first is kept free for counting.
-    counter = id.readUInt16BE(6) & (MOST >> 1);
+    counter = Number.parseInt(random.slice(0, 3), 16) & (MOST >> 1);
   } else if (counter < MOST) {
     counter++;
   } else {
     lastTime++;
     counter = 0;
   }
-  id.writeUIntBE(lastTime, 0, 6);
-  id.writeUInt16BE(0x7000 | counter, 6);
-  id[8] = (id[8]! & 0x3f) | 0x80;
-  const hex = id.toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+  const time = lastTime.toString(16).padStart(12, '0');
+  const count = counter.toString(16).padStart(3, '0');
+  // The variant and what follows it are those of a random UUID.
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${count}-${random.slice(19)}`;
 }
