@@ -11,11 +11,15 @@ export interface LogEvent {
 /** Talks to a gateway over connections that are kept, with as little work of its own as can be. */
 export class BenchClient {
   private readonly agent = new Agent({ keepAlive: true, noDelay: true });
+  private readonly address: Pick<RequestOptions, 'host' | 'port'>;
 
   constructor(
-    private readonly url: string,
+    url: string,
     private readonly key: string,
-  ) {}
+  ) {
+    const { hostname, port } = new URL(url);
+    this.address = { host: hostname, port };
+  }
 
   /** @throws {Error} it is not accepted */
   async submit(job: JobSpecInput, headers: Record<string, string> = {}): Promise<JobView> {
@@ -99,12 +103,14 @@ export class BenchClient {
     tail = '',
   ): Promise<IncomingMessage> {
     const options: RequestOptions = {
+      ...this.address,
       method,
+      path,
       agent: this.agent,
       headers: { ...headers, authorization: `Bearer ${this.key}` },
     };
     return new Promise((resolve, reject) => {
-      const call = request(`${this.url}${path}`, options, (answer) => {
+      const call = request(options, (answer) => {
         if (answer.statusCode! < 300) return resolve(answer);
         textOf(answer).then(
           (text) => reject(new Error(`${method} ${path}: ${answer.statusCode} ${text}`)),
@@ -121,8 +127,13 @@ export class BenchClient {
   }
 }
 
-async function textOf(answer: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of answer as AsyncIterable<Buffer>) chunks.push(chunk);
-  return Buffer.concat(chunks).toString();
+/** By its events: an iterator of a stream costs as much as the request. */
+function textOf(answer: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    answer.setEncoding('utf8');
+    answer.on('data', (chunk: string) => (text += chunk));
+    answer.on('end', () => resolve(text));
+    answer.on('error', reject);
+  });
 }

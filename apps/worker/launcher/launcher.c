@@ -94,13 +94,15 @@ static void drop(struct supervisor **link)
 
 static bool send_on_line(const struct supervisor *supervisor, const char *order, size_t size)
 {
-    return supervisor->line >= 0 && size <= LONGEST_ON_LINE &&
+    errno = EMSGSIZE;
+    return size <= LONGEST_ON_LINE &&
            send(supervisor->line, order, size, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)size;
 }
 
 static void tell(const struct supervisor *supervisor, const char *order, size_t size)
 {
-    if (!send_on_line(supervisor, order, size))
+    /* EPIPE: it is gone, and its job with it. */
+    if (!send_on_line(supervisor, order, size) && errno != EPIPE)
         dprintf(STDERR_FILENO, "the supervisor of %.100s could not be told: %s\n", supervisor->id, strerror(errno));
     kill(supervisor->pid, LOOK_AT_LINE);
 }
