@@ -130,7 +130,7 @@ export const LAUNCHER_FAULTS = [
   fault(
     'launcher',
     'and its commands have a full disk',
-    'RLIMIT_FSIZE of the launcher, which commands inherit',
+    'RLIMIT_FSIZE of the launcher and its supervisors, which commands inherit',
     {
       'at its claim': ['fails by what its command meets, and says so', failed('signal')],
       'while it runs': ['runs on with what it had when it began', ONCE],

@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { frozen, longerThanALease, restarted, starved, testFaults } from '../support/fault-matrix.js';
-import { descendants, jobProcesses, limitFiles } from '../support/processes.js';
+import { childrenOf, descendants, jobProcesses, limitFiles } from '../support/processes.js';
 import { eventually } from '../support/signals.js';
 import { MOMENTS } from '../support/stage.js';
 import type { Town } from '../support/town.js';
@@ -53,7 +53,8 @@ testFaults([...WORKER_FAULTS, ...LAUNCHER_FAULTS], {
       await longerThanALease();
     }),
   'launcher and its commands have a full disk': async (town, stage) => {
-    const limited = launchers(town);
+    // Supervisors that wait for jobs too.
+    const limited = launchers(town).flatMap((pid) => [pid, ...childrenOf(pid)]);
     for (const pid of limited) limitFiles(pid, 0);
     stage.release();
     await stage.final('at its claim');

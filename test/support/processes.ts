@@ -102,7 +102,7 @@ export function limitFiles(pid: number, bytes: number | 'unlimited'): void {
   }
 }
 
-function childrenOf(pid: number): number[] {
+export function childrenOf(pid: number): number[] {
   try {
     const threads = readdirSync(`/proc/${pid}/task`);
     return threads.flatMap((thread) =>

@@ -33,7 +33,7 @@ export interface Holds {
 const CLAIM = '\x05claim';
 const FINISHED = '\x08finished';
 /** As Postgres gets a claim, which is JSON. */
-const claimRow = (queue: string) => `"queue":"${queue}","claim":"`;
+const claimRow = (queue: string) => `"queue":"${queue}","worker":"`;
 /** As Postgres gets the name of a prepared statement when it runs it. */
 const FINISH_STATEMENT = '\0finish\0';
 
