@@ -34,7 +34,7 @@ afterEach(async () => {
 });
 
 /** Runs until the file `name` of the test is made. */
-const until = (name: string) => `until [ -e ${file(name)} ]; do sleep 0.05; say tick; done`;
+const until = (name: string) => `until [ -e '${file(name)}' ]; do sleep 0.05; say tick; done`;
 const file = (name: string) => join(town.folder, name);
 const open = (name: string) => writeFileSync(file(name), '');
 const submit = async (spec: JobSpecInput) => (await town.client.post('/v1/jobs', spec)).body;
@@ -169,6 +169,31 @@ describe('a worker that is told to stop', () => {
     worker.start();
   });
 });
+
+describe('the log', () => {
+  it('names the job in the line of the request that made it, and in those of the worker that lost it', async () => {
+    const job = await submit(sh(journal.script(0, until('never told'))));
+    await says(job, 'tick 1');
+    const [worker] = await workersOf(job);
+    await worker.end('SIGKILL');
+    worker.start();
+    open('never told');
+    expect(await final(job)).toMatchObject({ state: 'succeeded' });
+    const about = (log: string) => linesOf(log).filter(({ jobId }) => jobId === job.id);
+    expect(about(town.gateways[0]!.log)).toContainEqual(
+      expect.objectContaining({ msg: 'POST /v1/jobs 202', requestId: expect.any(String) }),
+    );
+    expect(about(worker.log)).toContainEqual(
+      expect.objectContaining({ msg: 'An attempt died with the last run of this worker.', attempt: 1 }),
+    );
+  });
+});
+
+const linesOf = (log: string) =>
+  log
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
 
 /** A submission with a file of which half has been sent. */
 async function slowUpload(): Promise<{ finish(): Promise<string> }> {

@@ -211,16 +211,13 @@ function verdictBeforeRun(error: unknown): Verdict {
 async function giveUp(held: HeldAttempt, error: unknown, tools: AttemptTools): Promise<void> {
   dropFiles(held, tools);
   if (error instanceof StaleAttemptError) {
-    logger.warn(`The attempt ${held.key} is dropped: ${error.message}.`);
+    logger.warn(`An attempt is dropped: ${error.message}.`, held.ref);
   } else if (error instanceof AttemptEnded) {
     if (error.ending === 'drain') await handBack(held, 'drain', tools);
   } else if (error instanceof NoTurnError) {
     await handBack(held, 'no_turn', tools, held.taken);
   } else {
-    logger.error(
-      `The attempt ${held.key} is handed back: ${(error as Error).message}`,
-      (error as Error).stack,
-    );
+    logger.error('An attempt is handed back', error, held.ref);
     await handBack(held, 'worker_died', tools, held.taken);
   }
 }

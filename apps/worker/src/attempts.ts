@@ -38,6 +38,11 @@ export class HeldAttempt implements AttemptRef {
     this.key = attemptKey(ref);
   }
 
+  /** What lines of the log say of it. */
+  get ref(): AttemptRef {
+    return { jobId: this.jobId, attempt: this.attempt };
+  }
+
   /** Aborted by every ending: nothing more is prepared or run. Its reason is an AttemptEnded. */
   get stopped(): AbortSignal {
     return this.stopper.signal;

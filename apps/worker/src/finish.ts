@@ -34,7 +34,7 @@ export async function reportOutcome(
     outcome = await uploadAll(held, entry, tools);
   } catch (error) {
     if (!(error instanceof StaleAttemptError)) throw error;
-    logger.warn(`The attempt ${held.key} is dropped: ${error.message}.`);
+    logger.warn(`An attempt is dropped: ${error.message}.`, held.ref);
     return;
   }
   const { jobId, attempt } = entry;
@@ -42,7 +42,7 @@ export async function reportOutcome(
   // Also of an attempt that was abandoned meanwhile: a claim that went along must not be answered to nobody.
   const reply = await tools.link.ask('finished', report, held.left);
   claim?.answered(reply);
-  if (reply.status === 'refused') logger.warn(`The outcome of the attempt ${held.key} was refused as stale.`);
+  if (reply.status === 'refused') logger.warn('The outcome of an attempt was refused as stale.', held.ref);
 }
 
 async function uploadAll(

@@ -17,6 +17,6 @@ export async function handBack(
   try {
     await link.ask('lost', { jobId, attempt, workerId, cause }, signal);
   } catch (error) {
-    logger.warn(`The attempt ${jobId}-${attempt} could not be handed back: ${(error as Error).message}`);
+    logger.warn(`An attempt could not be handed back: ${(error as Error).message}`, { jobId, attempt });
   }
 }

@@ -26,6 +26,7 @@ export interface WatchTools {
  * follower sees at once although the outputs may take hours to be stored, and tells its progress.
  */
 export class OutputWatch {
+  private readonly ref: AttemptRef;
   private readonly stdout: LogFollower;
   private readonly stderr: LogFollower;
   private readonly progress: ProgressFollower;
@@ -41,7 +42,8 @@ export class OutputWatch {
     { link, liveBudget }: WatchTools,
     onLimit: () => void,
   ) {
-    const ref: AttemptRef = { jobId: job.jobId, attempt: job.attempt };
+    const ref = { jobId: job.jobId, attempt: job.attempt };
+    this.ref = ref;
     this.progress = new ProgressFollower(workspace.progress, (mark) => {
       void link.tell('progress', { ...ref, ...mark });
     });
@@ -84,7 +86,7 @@ export class OutputWatch {
       this.stderr.look();
       if (this.looks++ % LOOKS_PER_PROGRESS === 0 && !this.over) this.progress.look();
     } catch (error) {
-      logger.warn(`The output of a command cannot be followed: ${(error as Error).message}`);
+      logger.warn(`The output of a command cannot be followed: ${(error as Error).message}`, this.ref);
     }
     this.timer = setTimeout(() => this.look(), LOOK_EVERY_MS);
   }

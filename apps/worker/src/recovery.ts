@@ -53,7 +53,7 @@ export class Recovery {
   private async sendAgain(entry: SpoolEntry): Promise<void> {
     const held = this.tools.attempts.hold(entry);
     held.commandIsOver();
-    this.logger.log(`The outcome of the attempt ${held.key} is sent again.`);
+    this.logger.log('The outcome of an attempt is sent again.', held.ref);
     try {
       await bringToGateway(held, entry, this.tools);
     } finally {
@@ -62,7 +62,7 @@ export class Recovery {
   }
 
   private async reportDead(ref: AttemptRef): Promise<void> {
-    this.logger.warn(`The attempt ${attemptKey(ref)} died with the last run of this worker.`);
+    this.logger.warn('An attempt died with the last run of this worker.', ref);
     await handBack(ref, 'worker_died', this.tools);
     this.tools.spool.remove(attemptKey(ref));
   }

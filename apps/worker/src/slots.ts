@@ -2,7 +2,6 @@ import { Controller, Inject, Logger, UseFilters } from '@nestjs/common';
 import { ChannelErrorFilter } from '#shared/channel/channel-error.filter.js';
 import { Ctx, EventPattern, Payload } from '@nestjs/microservices';
 import { ChannelContext } from '#shared/channel/channel-context.js';
-import { withLogContext } from '#shared/logging/log-context.js';
 import type { ClaimedJob, MessageBody } from '#shared/messages/messages.js';
 import { attemptJob, type AttemptTools } from './attempt.js';
 import { JobClaim, type Willingness } from './claim.js';
@@ -103,7 +102,7 @@ export class Slots {
     { queue, turns, context }: Slot,
     next: JobClaim,
   ): Promise<ClaimedJob | undefined> {
-    await this.attempt(job, () => attemptJob(job, this.tools, turns, next));
+    await attemptJob(job, this.tools, turns, next);
     const following = await this.received(next.following(this.tools, this.drain.over));
     if (next.mayWait) this.waiting.delete(queue);
     if (following && next.leavesTicket) void context.drawAnother();
@@ -131,12 +130,8 @@ export class Slots {
     const comesTooLate = this.drain.draining;
     onAnswer(job !== undefined);
     if (!job || !comesTooLate) return job;
-    await this.attempt(job, () => handBack(job, 'drain', this.tools));
+    await handBack(job, 'drain', this.tools);
     return undefined;
-  }
-
-  private attempt({ jobId, attempt }: ClaimedJob, work: () => Promise<void>): Promise<void> {
-    return withLogContext({ jobId, attempt }, work);
   }
 
   /** The ticket goes back to its queue, once it would not come to this worker again. */

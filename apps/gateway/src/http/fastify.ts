@@ -44,8 +44,8 @@ export function createFastifyAdapter(options: FastifyAdapterOptions = {}): Fasti
   });
   const fastify = adapter.getInstance<FastifyInstance>();
   fastify.removeContentTypeParser('text/plain');
-  fastify.decorateRequest('logContext', undefined);
   fastify.decorateRequest('viewer', undefined);
+  fastify.decorateRequest('jobId', undefined);
   fastify.decorateRequest('problem', undefined);
   return adapter;
 }

@@ -34,7 +34,7 @@ export class ProblemFilter implements ExceptionFilter {
       contentType: request.headers['content-type'],
     });
     request.problem = problem;
-    this.log(problem, error);
+    this.log(problem, error, request);
     if (reply.sent || reply.raw.headersSent) {
       // The client has a part of the answer: only a broken connection tells that it is not all.
       reply.raw.destroy();
@@ -43,9 +43,10 @@ export class ProblemFilter implements ExceptionFilter {
     sendProblem(reply, problem, request.id);
   }
 
-  private log(problem: Problem, error: unknown): void {
-    if (problem.code === 'internal_error') this.logger.error('a request failed unexpectedly', error);
-    else if (problem.status >= 500) this.logger.warn(problem.detail, { cause: causeOf(problem) });
+  private log(problem: Problem, error: unknown, { id: requestId, jobId }: FastifyRequest): void {
+    const about = { requestId, jobId };
+    if (problem.code === 'internal_error') this.logger.error('a request failed unexpectedly', error, about);
+    else if (problem.status >= 500) this.logger.warn(problem.detail, { ...about, cause: causeOf(problem) });
   }
 }
 

@@ -1,14 +1,13 @@
 import { Injectable, Logger, type OnModuleInit } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { inLogContext } from '#shared/logging/log-context.js';
 import { Metrics } from '../metrics/metrics.js';
 import './fastify-request.js';
 
 /** Asked every few seconds by machines; they would bury the rest of the log. */
 const QUIET_ROUTES = /^\/(health|metrics)(\/|$)/;
 
-/** What happens around every request: its id, the context of its log lines, one line and one measurement at its end. */
+/** What happens around every request: its id, one line and one measurement at its end. */
 @Injectable()
 export class RequestHooks implements OnModuleInit {
   private readonly logger = new Logger('Http');
@@ -31,12 +30,7 @@ export class RequestHooks implements OnModuleInit {
       reply.raw.setHeader('x-request-id', request.id);
       // Outputs of jobs are anything at all: a browser must not guess a page into them.
       reply.raw.setHeader('x-content-type-options', 'nosniff');
-      request.logContext = { requestId: request.id };
-      inLogContext(request.logContext, done);
-    });
-    // Reading the body ends in the context of the socket, so the request's is entered again after it.
-    fastify.addHook('preValidation', (request, _reply, done) => {
-      inLogContext(request.logContext ?? {}, done);
+      done();
     });
     fastify.addHook('onSend', (_request, reply, payload, done) => {
       if (this.leaving) void reply.header('connection', 'close');
@@ -55,7 +49,8 @@ export class RequestHooks implements OnModuleInit {
     const ms = Math.round(reply.elapsedTime * 10) / 10;
     this.metrics.httpRequestSeconds.observe({ method, route, status }, reply.elapsedTime / 1000);
     const line = {
-      ...request.logContext,
+      requestId: request.id,
+      jobId: request.jobId,
       method,
       route,
       path: request.url.replace(/\?.*/s, '').slice(0, 500),

@@ -3,7 +3,6 @@ import type { FastifyRequest } from 'fastify';
 import { createHash } from 'node:crypto';
 import { newJobId } from '#shared/job/job-id.js';
 import { jobSpec, type JobSpec } from '#shared/job/job-spec.js';
-import { addLogContext } from '#shared/logging/log-context.js';
 import type { Viewer } from '../auth/viewer.js';
 import { Database } from '../database/database.js';
 import { textFaults } from '../database/storable-text.js';
@@ -74,7 +73,7 @@ export class Submissions {
 
   private async submit(request: FastifyRequest, viewer: Viewer, held?: HeldKey): Promise<Accepted> {
     const id = newJobId();
-    addLogContext({ jobId: id });
+    request.jobId = id;
     const received = await this.receive(request, id);
     try {
       const job = this.toNewJob(
@@ -111,7 +110,9 @@ export class Submissions {
       if (await this.database.one('SELECT FROM jobs WHERE id = $1', [id])) return;
       await this.store.removeAll(jobPrefix(id));
     } catch (error) {
-      this.logger.warn(`the files of the submission ${id} could not be removed: ${(error as Error).message}`);
+      this.logger.warn(`the files of a submission could not be removed: ${(error as Error).message}`, {
+        jobId: id,
+      });
     }
   }
 

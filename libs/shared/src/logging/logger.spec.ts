@@ -1,6 +1,3 @@
-import { EventEmitter, once } from 'node:events';
-import { setImmediate } from 'node:timers/promises';
-import { addLogContext, inLogContext, logContext, withLogContext } from './log-context.js';
 import { createLogger } from './logger.js';
 
 function logger(level: 'debug' | 'info' = 'info') {
@@ -50,39 +47,6 @@ test('lines below the level are not written', () => {
   const { log, lines } = logger('info');
   log.debug('details');
   expect(lines).toEqual([]);
-});
-
-test('request and job ids follow the work through awaits, and end with it', async () => {
-  const { log, lines } = logger();
-  await withLogContext({ requestId: 'r1' }, async () => {
-    await setImmediate();
-    addLogContext({ jobId: 'j1' });
-    await setImmediate();
-    log.log('inside');
-  });
-  log.log('outside');
-  expect(JSON.parse(lines[0]!)).toMatchObject({ requestId: 'r1', jobId: 'j1' });
-  expect(JSON.parse(lines[1]!)).not.toHaveProperty('requestId');
-});
-
-test('two requests at once keep their own ids', async () => {
-  const { log, lines } = logger();
-  const go = new EventEmitter();
-  const request = (requestId: string) =>
-    withLogContext({ requestId }, async () => {
-      await once(go, 'go');
-      log.log(requestId);
-    });
-  const both = Promise.all([request('a'), request('b')]);
-  go.emit('go');
-  await both;
-  for (const line of lines.map((text) => JSON.parse(text))) expect(line.requestId).toBe(line.msg);
-});
-
-test('a context that was kept can be entered again', () => {
-  const kept = withLogContext({ requestId: 'r1' }, () => logContext()!);
-  expect(logContext()).toBeUndefined();
-  expect(inLogContext(kept, () => logContext()?.requestId)).toBe('r1');
 });
 
 test('a line stays one JSON object when secrets are taken out of it', () => {

@@ -1,6 +1,5 @@
 import type { LoggerService } from '@nestjs/common';
 import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
-import { logContext } from './log-context.js';
 import { redact } from './redact.js';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -14,7 +13,7 @@ export interface LoggerOptions {
   readonly destination?: DestinationStream;
 }
 
-/** One JSON object a line, with ISO times, the running request and job, and without secrets. */
+/** One JSON object a line, with ISO times and without secrets. */
 export function createLogger(options: LoggerOptions): PinoLogger {
   return new PinoLogger(
     pino(
@@ -24,7 +23,6 @@ export function createLogger(options: LoggerOptions): PinoLogger {
         base: {},
         timestamp: stdTimeFunctions.isoTime,
         formatters: { level: (label) => ({ level: label }) },
-        mixin: () => ({ ...logContext() }),
         // On the finished line: a secret may hide in any message, stack or field.
         hooks: { streamWrite: redact },
       },
