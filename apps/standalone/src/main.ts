@@ -3,7 +3,6 @@ import { Logger } from '@nestjs/common';
 import { renameSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { pino } from 'pino';
 import { ConfigurationError } from '#shared/config/environment.js';
 import { createLogger, type LogLevel } from '#shared/logging/logger.js';
 import { EmbeddedPostgresError } from './embedded-postgres.js';
@@ -37,9 +36,8 @@ function openLog({ logFile, gateway }: StandaloneConfig) {
   if ((statSync(logFile, { throwIfNoEntry: false })?.size ?? 0) > MAX_LOG_BYTES) {
     renameSync(logFile, `${logFile}.old`);
   }
-  const destination = pino.destination({ dest: logFile, mkdir: true, sync: true, mode: 0o600 });
   const level = gateway.logLevel as LogLevel;
-  const logger = createLogger({ name: 'standalone', level, destination });
+  const logger = createLogger({ name: 'standalone', level, destination: logFile });
   Logger.overrideLogger(logger);
   return logger;
 }

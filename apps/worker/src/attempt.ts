@@ -42,6 +42,9 @@ export interface AttemptTools {
 
 const logger = new Logger('attempt');
 
+/** Of a workspace as it is taken. */
+const NOTHING_THERE: Snapshot = new Map();
+
 /** Seconds up to which a command may as well run again. */
 const CHEAP_SECONDS = 10;
 /** Milliseconds that a gateway usually needs for an answer, and more. */
@@ -81,7 +84,7 @@ async function carryOut(
   const workspace = tools.workspaces.take();
   try {
     await placeInputs(job, workspace, spool, tools.files, held.stopped);
-    const before = await takeSnapshot(workspace.directory);
+    const before = job.inputs.length === 0 ? NOTHING_THERE : await takeSnapshot(workspace.directory);
     held.partial = new PartialFiles(job, workspace.directory, before, job.outputs);
     await turns.take(held.stopped);
     const ran = await runCommand(job, held, workspace, spool, tools).finally(() => turns.over());

@@ -35,9 +35,10 @@ export class BlankFiles {
     renameSync(blank, path);
   }
 
-  /** Removes a file that nobody has open; it is kept for `place` when it is empty still. */
+  /** Removes a file, if it is there, that nobody has open; it is kept for `place` when it is empty still. */
   remove(path: string): void {
-    const stats = lstatSync(path);
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    if (!stats) return;
     if (!stats.isFile() || stats.size > 0 || this.kept.length >= MOST_KEPT) return unlinkSync(path);
     const blank = join(this.folder, String(++this.made));
     renameSync(path, blank);

@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { mkdirSync, readFileSync, readdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AttemptRef, Outcome } from '#shared/messages/messages.js';
 import { parseAttemptKey } from './attempts.js';
@@ -7,6 +7,8 @@ import { BlankFiles } from './blank-files.js';
 
 /** An attempt's files in the state directory: what has to outlive the worker's process. */
 export class SpoolFiles {
+  /** Those that were asked for, whether or not they were made. */
+  readonly paths = new Set<string>();
   readonly stdout: string;
   readonly stderr: string;
 
@@ -24,7 +26,9 @@ export class SpoolFiles {
   }
 
   path(name: string): string {
-    return `${this.stem}.${name}`;
+    const path = `${this.stem}.${name}`;
+    this.paths.add(path);
+    return path;
   }
 }
 
@@ -60,6 +64,8 @@ export class Spool {
   private readonly logger = new Logger('spool');
   private readonly root: string;
   private readonly blanks: BlankFiles;
+  /** Of the attempts that began in this run. */
+  private readonly opened = new Map<string, SpoolFiles>();
 
   /** @param sureEnd nothing of a command lives on that could still write to its log */
   constructor(
@@ -76,11 +82,12 @@ export class Spool {
     const files = this.at(key);
     this.blanks.place(files.stdout);
     this.blanks.place(files.stderr);
+    this.opened.set(key, files);
     return files;
   }
 
   at(key: string): SpoolFiles {
-    return new SpoolFiles(join(this.root, key));
+    return this.opened.get(key) ?? new SpoolFiles(join(this.root, key));
   }
 
   /** A full disk does not keep an outcome from being sent; it only will not survive the worker. */
@@ -95,8 +102,8 @@ export class Spool {
   /** Never throws; what cannot be removed is tried again by the next start. */
   remove(key: string): void {
     try {
-      const mine = readdirSync(this.root).filter((name) => keyOf(name) === key);
-      for (const name of mine) this.removeFile(join(this.root, name));
+      for (const path of this.opened.get(key)?.paths ?? this.found(key)) this.removeFile(path);
+      this.opened.delete(key);
     } catch (error) {
       this.logger.warn(`Files of the attempt ${key} could not be removed: ${(error as Error).message}`);
     }
@@ -115,9 +122,15 @@ export class Spool {
     return { entries, dead };
   }
 
+  /** Of an attempt that an earlier run of the worker began. */
+  private found(key: string): string[] {
+    const names = readdirSync(this.root).filter((name) => keyOf(name) === key);
+    return names.map((name) => join(this.root, name));
+  }
+
   private removeFile(path: string): void {
     if (this.sureEnd) this.blanks.remove(path);
-    else unlinkSync(path);
+    else rmSync(path, { force: true });
   }
 
   private read(key: string): SpoolEntry | undefined {

@@ -1,5 +1,6 @@
 import type { LoggerService } from '@nestjs/common';
 import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
+import { LogFile } from './log-file.js';
 import { redact } from './redact.js';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -9,12 +10,13 @@ export interface LoggerOptions {
   /** The program: `gateway`, `worker`. */
   readonly name: string;
   readonly level?: LogLevel;
-  /** Where lines go; by default standard output. */
-  readonly destination?: DestinationStream;
+  /** Where lines go: a file of this path, which only its owner may read, or a stream; by default standard output. */
+  readonly destination?: string | DestinationStream;
 }
 
 /** One JSON object a line, with ISO times and without secrets. */
 export function createLogger(options: LoggerOptions): PinoLogger {
+  const { destination = 1 } = options;
   return new PinoLogger(
     pino(
       {
@@ -26,7 +28,7 @@ export function createLogger(options: LoggerOptions): PinoLogger {
         // On the finished line: a secret may hide in any message, stack or field.
         hooks: { streamWrite: redact },
       },
-      options.destination ?? pino.destination({ dest: 1, sync: true }),
+      typeof destination === 'object' ? destination : new LogFile(destination),
     ),
   );
 }
