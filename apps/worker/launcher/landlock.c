@@ -70,7 +70,7 @@ static struct readable prepared;
 struct confinement {
     int fd;
     uint64_t handled;
-    char **hidden;             /* real paths, NULL-terminated */
+    char **hidden;             /* real paths, NULL-terminated; NULL: what is prepared serves */
     struct readable *collects; /* instead of granting */
 };
 
@@ -197,7 +197,11 @@ static bool same_paths(char *const *one, char *const *other)
     return *one == *other;
 }
 
-static bool is_prepared(char **hidden)
+/*
+ * Whether what is prepared is what these paths ask for. They are the same as then, without links; and had a folder on the
+ * way to one become a link since, the folder that it lies in would have changed.
+ */
+static bool is_prepared(char *const *hidden)
 {
     if (!prepared.complete || prepared.hidden == NULL || !same_paths(prepared.hidden, hidden)) return false;
     for (int i = 0; i < prepared.folders; i++) {
@@ -221,12 +225,9 @@ void prepare_reading(const struct order *order)
 {
     struct result unused;
     if (order->hidden[0] == NULL || order->isolation >= ISOLATION_NAMESPACES) return;
+    if (prepared.settled && is_prepared(order->hidden)) return;
     char **hidden = real_paths(order->hidden, &unused);
     if (hidden == NULL) return;
-    if (prepared.settled && is_prepared(hidden)) {
-        free_paths(hidden);
-        return;
-    }
     forget_prepared();
     prepared.hidden = hidden;
     prepared.complete = prepared.settled = true;
@@ -236,8 +237,7 @@ void prepare_reading(const struct order *order)
 
 static void grant_readable(const struct confinement *to)
 {
-    /* Compared again: what the job is kept from must be what its own order says. */
-    if (!is_prepared(to->hidden)) {
+    if (to->hidden) {
         grant_reading(to, "/");
         return;
     }
@@ -274,8 +274,11 @@ bool confine(const struct order *order, struct result *result)
     struct confinement confinement = { .handled = version < 1 ? 0 : rights_of(version) };
     if (order->writable[0] == NULL) confinement.handled &= ~WRITING;
     if (order->hidden[0] == NULL) confinement.handled &= ~READING;
-    confinement.hidden = real_paths(order->hidden, result);
-    if (confinement.hidden == NULL) return false;
+    /* Compared again: what the job is kept from must be what its own order says. */
+    if (!is_prepared(order->hidden)) {
+        confinement.hidden = real_paths(order->hidden, result);
+        if (confinement.hidden == NULL) return false;
+    }
 
     struct ruleset ruleset = { .files = confinement.handled, .scopes = version < 6 ? 0 : SCOPES };
     confinement.fd = (int)syscall(CREATE_RULESET, &ruleset, sizeof ruleset, 0);

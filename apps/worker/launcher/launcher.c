@@ -51,7 +51,7 @@ struct supervisor {
 
 static struct supervisor *supervisors;
 static bool stopping;
-/* Supervisors that are free write their numbers into one end, we read them from the other. */
+/* Supervisors that are free write their numbers into one end; we read them from the other when we look anyway. */
 static int frees[2];
 
 static char *input;
@@ -379,22 +379,22 @@ static void read_signals(int signals)
 static void serve(int signals)
 {
     struct pollfd sources[] = {
-        { .fd = signals, .events = POLLIN }, { .fd = frees[0], .events = POLLIN }, { .fd = STDIN_FILENO, .events = POLLIN },
+        { .fd = signals, .events = POLLIN }, { .fd = STDIN_FILENO, .events = POLLIN },
     };
     bool lost = false;
     while (!stopping || supervisors) {
         /* poll leaves out negative descriptors */
-        if (stopping) sources[2].fd = -1;
-        int found = poll(sources, 3, lost ? 5 : is_any_busy() ? -1 : IDLE);
+        if (stopping) sources[1].fd = -1;
+        int found = poll(sources, 2, lost ? 5 : IDLE);
         if (found < 0 && errno != EINTR) return;
+        read_free();
         if (found == 0 && !is_any_busy()) {
             let_go_all_free();
             forget_prepared();
         }
         if (sources[0].revents) read_signals(signals);
-        if (sources[1].revents) read_free();
         lost = reap();
-        if (sources[2].fd >= 0 && sources[2].revents && !read_input()) stop();
+        if (sources[1].fd >= 0 && sources[1].revents && !read_input()) stop();
     }
 }
 
