@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
-import { readdirSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, realpathSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -633,6 +633,34 @@ describe.each(kinds)('the %s launcher', (kind) => {
           outputs.push(readFileSync(stdout, 'utf8'));
         }
         expect(outputs).toEqual(['read\n', 'came\nread\n', 'came\ncame-too\nread\n']);
+      });
+
+      it('and keeps it from what is hidden also when the way there has become a link', async () => {
+        const order = shell('cat ../way/hidden/secret ../moved/hidden/secret 2> /dev/null; echo read');
+        const [inside, way] = ['inside', 'way'].map((name) => join(order.directory, name)) as [
+          string,
+          string,
+        ];
+        for (const each of [inside, way, join(way, 'hidden')]) mkdirSync(each);
+        writeFileSync(join(way, 'hidden', 'secret'), 'secret');
+        const read = async () => {
+          const stdout = join(order.directory, 'stdout');
+          rmSync(stdout, { force: true });
+          await launch({
+            ...order,
+            directory: inside,
+            stdout,
+            record: undefined,
+            writable: [inside],
+            hidden: [join(way, 'hidden')],
+          });
+          return readFileSync(stdout, 'utf8');
+        };
+        const expected = enforces('isolation:process') ? 'read\n' : 'secretread\n';
+        for (let before = 0; before < 3; before++) expect(await read()).toBe(expected);
+        renameSync(way, join(order.directory, 'moved'));
+        symlinkSync('moved', way);
+        expect(await read()).toBe(enforces('isolation:process') ? 'read\n' : 'secretsecretread\n');
       });
 
       it('to no path that is not there', async () => {
