@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
@@ -11,6 +11,7 @@ import type { Answer, FilePart, ProblemBody } from '../support/client.js';
 import { startHouse, type House } from '../support/house.js';
 import { jobProcesses } from '../support/processes.js';
 import { eventually } from '../support/signals.js';
+import { spooled } from '../support/spooled.js';
 import { filesBelow } from '../support/town.js';
 
 const sh = (script: string): JobSpecInput => ({ command: ['sh', '-c', script] });
@@ -188,7 +189,7 @@ describe('a command that goes wrong', () => {
   afterEach(async () => {
     await eventually(() => jobProcesses(house.folder).length, 0);
     const state = join(house.folder, 'worker-0');
-    await eventually(() => readdirSync(join(state, 'attempts')).join(), '');
+    await eventually(() => spooled(state).join(), '');
     await eventually(() => filesBelow(join(state, 'work')).join(), '');
     expect(await house.run(sh('echo still here'))).toMatchObject({ state: 'succeeded' });
   });
@@ -221,6 +222,32 @@ describe('a command that goes wrong', () => {
     expect(await house.client.text(`${job.links.logs}?stream=stderr`)).toBe('complained\n');
     expect(await house.client.text(`${job.links.files}/result.txt`)).toBe('kept\n');
   });
+
+  it.each([
+    ['at once', ''],
+    ['and runs on', 'sleep 0.5;'],
+  ])('and closes its logs %s keeps them, and harms none that comes after it', async (_when, wait) => {
+    const closed = await house.run(
+      sh(`chmod 0 /proc/self/fd/1 /proc/self/fd/2; ${wait} echo said; echo more >&2`),
+    );
+    expect(closed).toMatchObject({
+      state: 'succeeded',
+      logs: { stdout: { tail: 'said\n' }, stderr: { tail: 'more\n' } },
+    });
+    expect(await house.run(sh('echo next'))).toMatchObject({
+      state: 'succeeded',
+      logs: { stdout: { tail: 'next\n' } },
+    });
+  });
+
+  it.each(['chmod 500 ..', 'chmod 0 "$HOME" . ..'])(
+    'and closes its folders (%s) harms none that comes after it',
+    async (close) => {
+      await house.run(sh(`${close}; exit 0`));
+      const next = await house.run(sh('echo 50 > "$LABHAND_PROGRESS" && touch "$HOME/x" made'));
+      expect(next).toMatchObject({ state: 'succeeded', outputs: { files: 1 } });
+    },
+  );
 
   it('with words that look like what Postgres cannot keep has them kept', async () => {
     const job = await house.run({ command: ['printf', '%s', '\\u0000 \\ud800'] });

@@ -21,10 +21,12 @@ import { buffer } from 'node:stream/consumers';
 import { ticketsQueue } from '#shared/amqp/topology.js';
 import type { ClaimedJob, Finished } from '#shared/messages/messages.js';
 import { startLauncher } from '#worker/launcher-client.js';
+import { Spool } from '#worker/spool.js';
 import { createWorker, type Worker } from '#worker/worker.js';
 import type { WorkerSettings } from '#worker/worker.config.js';
 import { FakeGateway } from '../support/fake-gateway.js';
 import { eventually, gate } from '../support/signals.js';
+import { spooled } from '../support/spooled.js';
 
 const programs = mkdtempSync(join(tmpdir(), 'labhand-programs-'));
 const nodeProgram = join(programs, 'node-launcher.cjs');
@@ -88,9 +90,6 @@ describe('a worker', () => {
 
   const sh = (script: string, ...args: string[]) => ({ command: ['sh', '-c', script, 'sh', ...args] });
   const text = (stream: Finished['outcome']['stdout']) => Buffer.from(stream.tail, 'base64').toString();
-  const spooled = () => [
-    ...new Set(readdirSync(join(folder, 'state/attempts')).map((name) => name.split('.')[0])),
-  ];
   const filesBelow = (path: string) =>
     readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => !entry.isDirectory());
   const workspaces = () => readdirSync(join(folder, 'work'));
@@ -105,7 +104,7 @@ describe('a worker', () => {
     await gateway.until(({ heartbeats }) =>
       heartbeats.slice(beats + 1).find(({ attempts }) => attempts.length === 0),
     );
-    expect(spooled()).toEqual([]);
+    expect(spooled(join(folder, 'state'))).toEqual([]);
     expect(filesBelow(join(folder, 'work'))).toEqual([]);
   }
 
@@ -415,11 +414,15 @@ describe('a worker', () => {
     });
 
     it('gives no job what another one left, wherever it left it', async () => {
-      const look = sh('ls -A . "$HOME"; ls "$LABHAND_PROGRESS" 2>&1 | grep -c No; chmod 700 .');
-      const leave = sh('touch .hidden "$HOME/x"; echo 1 > $LABHAND_PROGRESS; chmod 500 .');
+      const look = sh(
+        'ls -A . "$HOME"; ls "$LABHAND_PROGRESS" 2>&1 | grep -c No; stat -c %a ..; chmod 700 .',
+      );
+      const leave = sh(
+        'touch .hidden "$HOME/x"; echo 1 > $LABHAND_PROGRESS; chmod 500 . ..; chmod 0 /proc/self/fd/1',
+      );
       for (const part of [leave, leave, look, look, look]) await gateway.outcomeOf(await gateway.give(part));
       const logs = gateway.said.finished.slice(2).map(({ outcome }) => text(outcome.stdout));
-      expect(logs.map((log) => log.replace(/^.*:$/gm, '').trim())).toEqual(['1', '1', '1']);
+      expect(logs.map((log) => log.replace(/^.*:$/gm, '').trim())).toEqual(Array(3).fill('1\n700'));
     });
   });
 
@@ -614,7 +617,7 @@ describe('a worker', () => {
       expect((await gateway.outcomeOf(job)).state).toBe('succeeded');
       expect(gateway.said.finished.map(({ jobId }) => jobId)).not.toContain(late.jobId);
       expect(gateway.said.finished.map(({ next }) => next)).toEqual([undefined]);
-      expect([...spooled(), ...workspaces()]).toEqual([]);
+      expect([...spooled(join(folder, 'state')), ...workspaces()]).toEqual([]);
     });
 
     it('hands back what does not end in time', async () => {
@@ -626,7 +629,7 @@ describe('a worker', () => {
         { jobId: job.jobId, attempt: 1, workerId: worker.id, cause: 'drain' },
       ]);
       expect(gateway.said.finished).toEqual([]);
-      expect([...spooled(), ...workspaces()]).toEqual([]);
+      expect([...spooled(join(folder, 'state')), ...workspaces()]).toEqual([]);
     });
 
     it('hands back the job that a report brings when it is told to stop meanwhile', async () => {
@@ -770,9 +773,8 @@ describe('a worker', () => {
 
   describe('that starts on what its last run left', () => {
     it('kills what still runs of its attempts', async () => {
-      const [jobId, key] = [randomUUID(), 'attempts'];
-      mkdirSync(join(folder, 'state', key), { recursive: true });
-      writeFileSync(join(folder, `state/${key}/${jobId}-3.stdout`), 'half');
+      const jobId = randomUUID();
+      new Spool(join(folder, 'state')).open(`${jobId}-3`);
       const left = (attempt: string) =>
         spawn('sleep', ['600'], {
           env: { LABHAND_JOB_ID: jobId, LABHAND_ATTEMPT: attempt, PATH: process.env.PATH },
@@ -808,7 +810,7 @@ describe('a worker', () => {
       const job = await gateway.give(sh(script));
       await reporting;
       await worker.close();
-      expect(spooled()).toEqual([`${job.jobId}-1`]);
+      expect(spooled(join(folder, 'state'))).toEqual([`${job.jobId}-1`]);
       expect(gateway.said.lost).toEqual([]);
       gateway.uploads.clear();
 
@@ -824,11 +826,12 @@ describe('a worker', () => {
 
     it('reports the attempts that died with it, and clears their workspaces', async () => {
       const key = '00000000-0000-4000-8000-000000000001-3';
-      for (const path of ['state/attempts', 'work/w1.7/work/locked', 'work/w2.1', 'work/w1.x']) {
+      for (const path of ['work/w1.7/work/locked', 'work/w2.1', 'work/w1.x']) {
         mkdirSync(join(folder, path), { recursive: true });
       }
-      writeFileSync(join(folder, `state/attempts/${key}.stdout`), 'half');
-      writeFileSync(join(folder, `state/attempts/${key}.outcome.json`), '{"torn');
+      const files = new Spool(join(folder, 'state')).open(key);
+      writeFileSync(files.stdout, 'half');
+      writeFileSync(files.path('outcome.json'), '{"torn');
       await started({ workerId: 'w1' });
       const lost = await gateway.until((said) => said.lost[0]);
       expect(lost).toEqual({
@@ -838,7 +841,7 @@ describe('a worker', () => {
         cause: 'worker_died',
       });
       await worker.close();
-      expect(spooled()).toEqual([]);
+      expect(spooled(join(folder, 'state'))).toEqual([]);
       expect(workspaces()).toEqual(['w1.x', 'w2.1']);
     });
   });

@@ -9,6 +9,7 @@ import { Program } from './processes.js';
 import { freePorts, type RabbitMq } from './rabbitmq-access.js';
 import { startOwnRabbitMq } from './rabbitmq.js';
 import { eventually } from './signals.js';
+import { spooled } from './spooled.js';
 import { TcpProxy } from './tcp-proxy.js';
 import { allOf, type Wires } from './wires.js';
 
@@ -199,7 +200,7 @@ export class Town implements Parts {
   leftovers(): string[] {
     return this.workers.flatMap((_worker, index) => {
       const state = this.stateOf(index);
-      const spool = readdirSync(join(state, 'attempts')).map((name) => `spool ${name}`);
+      const spool = spooled(state).map((name) => `spool ${name}`);
       const work = filesBelow(join(state, 'work')).map((name) => `workspace ${name}`);
       return [...spool, ...work];
     });

@@ -1,4 +1,13 @@
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, statSync, truncateSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
 import { CHUNK_BYTES } from '#shared/messages/messages.js';
 import type { LiveBudget } from './live-budget.js';
 
@@ -35,6 +44,9 @@ export interface LogRules {
 /** Farther behind than this, a follower jumps ahead: live logs are for watching, the whole stands in the file. */
 const MAX_LAG_BYTES = 2 ** 20;
 
+/** A command that runs as the worker's user may change what its output goes to. */
+const LOG_MODE = 0o600;
+
 /**
  * Follows the file that one output stream of a running command goes to, and keeps it at its limit.
  *
@@ -64,8 +76,10 @@ export class LogFollower {
 
   /** The command is over: what the file holds now is the log. Looks go on to send what was not sent yet. */
   finish(): LogSize {
+    const stats = statSync(this.file, { throwIfNoEntry: false });
+    if (stats && (stats.mode & LOG_MODE) !== LOG_MODE) chmodSync(this.file, LOG_MODE);
     // A command too short to be followed costs no more than asking for its file's size.
-    const bytes = this.fd === undefined ? this.keepUnfollowed() : this.keepWithinLimit();
+    const bytes = this.fd === undefined ? this.keepUnfollowed(stats?.size ?? 0) : this.keepWithinLimit();
     return (this.size = { bytes, cut: this.cut });
   }
 
@@ -76,8 +90,7 @@ export class LogFollower {
     this.fd = undefined;
   }
 
-  private keepUnfollowed(): number {
-    const size = statSync(this.file, { throwIfNoEntry: false })?.size ?? 0;
+  private keepUnfollowed(size: number): number {
     const { limit, keepFull } = this.rules;
     if (size <= limit) return size;
     if (!keepFull) truncateSync(this.file, limit);
@@ -138,8 +151,11 @@ export class LogFollower {
     try {
       return (this.fd ??= openSync(this.file, 'r+'));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return undefined;
+      if (code !== 'EACCES') throw error;
+      chmodSync(this.file, LOG_MODE);
+      return (this.fd = openSync(this.file, 'r+'));
     }
   }
 }

@@ -108,7 +108,7 @@ describe('outputs', () => {
     writeFileSync(file('input'), 'x');
     const before = await takeSnapshot(work);
     expect(await packOutputs(work, before, [], spool, never)).toEqual({ summary: null, note: undefined });
-    expect((await readdir(join(folder, 'attempts'))).sort()).toEqual(['a.stderr', 'a.stdout']);
+    expect((await readdir(join(folder, 'attempts'))).sort()).toEqual(['0.stderr', '0.stdout', 'held']);
   });
 
   it('that cannot be packed leave nothing half-made', async () => {
@@ -127,7 +127,7 @@ describe('outputs', () => {
     const packing = packOutputs(work, new Map(), [], spool, ended.signal);
     ended.abort(new Error('ended'));
     await expect(packing).rejects.toThrow('ended');
-    expect((await readdir(join(folder, 'attempts'))).sort()).toEqual(['a.stderr', 'a.stdout']);
+    expect((await readdir(join(folder, 'attempts'))).sort()).toEqual(['0.stderr', '0.stdout', 'held']);
   });
 
   it('end no worker, at whatever moment the attempt is ended', () => {

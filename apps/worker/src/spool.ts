@@ -1,20 +1,31 @@
 import { Logger } from '@nestjs/common';
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { AttemptRef, Outcome } from '#shared/messages/messages.js';
 import { parseAttemptKey } from './attempts.js';
-import { BlankFiles } from './blank-files.js';
+import { HeldTable } from './held-table.js';
 
 /** An attempt's files in the state directory: what has to outlive the worker's process. */
 export class SpoolFiles {
-  /** Those that were asked for, whether or not they were made. */
-  readonly paths = new Set<string>();
   readonly stdout: string;
   readonly stderr: string;
+  /** What was asked for beside the logs, whether or not it was made. */
+  readonly others = new Set<string>();
 
+  /** @param stem what all their paths begin with, up to a dot */
   constructor(private readonly stem: string) {
-    this.stdout = this.path('stdout');
-    this.stderr = this.path('stderr');
+    this.stdout = `${stem}.stdout`;
+    this.stderr = `${stem}.stderr`;
   }
 
   get archive(): string {
@@ -27,7 +38,7 @@ export class SpoolFiles {
 
   path(name: string): string {
     const path = `${this.stem}.${name}`;
-    this.paths.add(path);
+    if (path !== this.stdout && path !== this.stderr) this.others.add(path);
     return path;
   }
 }
@@ -50,44 +61,73 @@ export interface Leftovers {
   readonly dead: AttemptRef[];
 }
 
+const TABLE = 'held';
 const OUTCOME = 'outcome.json';
+const LOG_MODE = 0o100600;
+
+interface NumberedFiles {
+  readonly number: number;
+  readonly files: SpoolFiles;
+  /** Its logs are there, and empty. */
+  blank: boolean;
+}
 
 /**
- * The attempts of this worker as its next start finds them. Files without an outcome are of an attempt that is
- * under way, so the log that every attempt has from its first moment is the journal of what is held.
+ * The attempts of this worker as its next start finds them: numbered sets of files, and a table of whose they are.
+ * A set without an outcome is of an attempt that is under way.
  *
- * All lie in one folder: making and removing one for each attempt costs ext4 more than all its files. Nothing is
- * synced to the disk: the death of the process is survived without it, and after a power cut the lease runs out
- * and the job runs again. An outcome torn by it counts as none.
+ * Sets are used again, their logs too: a file system takes longer to make, rename or remove a file than most short
+ * commands write. Nothing is synced to the disk: the death of the process is survived without it, and after a power
+ * cut the lease runs out and the job runs again. An outcome torn by it counts as none.
  */
 export class Spool {
   private readonly logger = new Logger('spool');
   private readonly root: string;
-  private readonly blanks: BlankFiles;
-  /** Of the attempts that began in this run. */
-  private readonly opened = new Map<string, SpoolFiles>();
+  private readonly table: HeldTable;
+  private readonly held = new Map<string, NumberedFiles>();
+  /** Of attempts that are over. */
+  private readonly free: NumberedFiles[] = [];
+  /** The first number that no set has. */
+  private next: number;
 
-  /** @param sureEnd nothing of a command lives on that could still write to its log */
+  /**
+   * What the last run held stays, until it is removed; what else it left goes.
+   * @param sureEnd nothing of a command lives on that could still write to its log
+   */
   constructor(
     stateDir: string,
     private readonly sureEnd = false,
   ) {
     this.root = join(stateDir, 'attempts');
     mkdirSync(this.root, { recursive: true, mode: 0o700 });
-    this.blanks = new BlankFiles(join(stateDir, 'blank'));
+    this.table = new HeldTable(join(this.root, TABLE));
+    const left = this.table.read();
+    for (const [number, key] of left) this.held.set(key, this.numbered(number));
+    this.next = Math.max(-1, ...left.keys()) + 1;
+    this.sortOut(left);
   }
 
-  /** @throws when an attempt of this key has files already */
+  /** @throws when an attempt of this key has files already, or the disk takes no more */
   open(key: string): SpoolFiles {
-    const files = this.at(key);
-    this.blanks.place(files.stdout);
-    this.blanks.place(files.stderr);
-    this.opened.set(key, files);
-    return files;
+    if (this.held.has(key)) throw new Error(`the attempt ${key} has files in ${this.root} already`);
+    const set = this.free.pop() ?? this.numbered(this.next++);
+    try {
+      if (!set.blank) makeLogs(set.files);
+      set.blank = true;
+      this.table.take(set.number, key);
+    } catch (error) {
+      this.free.push(set);
+      throw error;
+    }
+    this.held.set(key, set);
+    return set.files;
   }
 
+  /** @throws when no attempt of this key has files */
   at(key: string): SpoolFiles {
-    return this.opened.get(key) ?? new SpoolFiles(join(this.root, key));
+    const set = this.held.get(key);
+    if (!set) throw new Error(`no attempt ${key} has files in ${this.root}`);
+    return set.files;
   }
 
   /** A full disk does not keep an outcome from being sent; it only will not survive the worker. */
@@ -101,9 +141,13 @@ export class Spool {
 
   /** Never throws; what cannot be removed is tried again by the next start. */
   remove(key: string): void {
+    const set = this.held.get(key);
+    if (!set) return;
     try {
-      for (const path of this.opened.get(key)?.paths ?? this.found(key)) this.removeFile(path);
-      this.opened.delete(key);
+      this.empty(set);
+      this.table.free(set.number);
+      this.held.delete(key);
+      this.free.push(set);
     } catch (error) {
       this.logger.warn(`Files of the attempt ${key} could not be removed: ${(error as Error).message}`);
     }
@@ -112,7 +156,7 @@ export class Spool {
   leftovers(): Leftovers {
     const entries: SpoolEntry[] = [];
     const dead: AttemptRef[] = [];
-    for (const key of new Set(readdirSync(this.root).map(keyOf))) {
+    for (const key of this.held.keys()) {
       const ref = parseAttemptKey(key);
       if (!ref) continue;
       const entry = this.read(key);
@@ -122,15 +166,33 @@ export class Spool {
     return { entries, dead };
   }
 
-  /** Of an attempt that an earlier run of the worker began. */
-  private found(key: string): string[] {
-    const names = readdirSync(this.root).filter((name) => keyOf(name) === key);
-    return names.map((name) => join(this.root, name));
+  /** Leaves nothing but what the next start has to find. */
+  close(): void {
+    for (const { files } of this.free.splice(0)) removeLogs(files);
+    this.table.close(this.held.size === 0);
   }
 
-  private removeFile(path: string): void {
-    if (this.sureEnd) this.blanks.remove(path);
-    else rmSync(path, { force: true });
+  private numbered(number: number): NumberedFiles {
+    return { number, files: new SpoolFiles(join(this.root, String(number))), blank: false };
+  }
+
+  /** Removes what is nobody's, and tells the sets of the last run what they have beside their logs. */
+  private sortOut(left: ReadonlyMap<number, string>): void {
+    for (const file of readdirSync(this.root)) {
+      if (file === TABLE) continue;
+      const [number, ...name] = file.split('.');
+      const key = left.get(Number(number));
+      if (key === undefined) rmSync(join(this.root, file), { recursive: true, force: true });
+      else this.at(key).path(name.join('.'));
+    }
+  }
+
+  private empty(set: NumberedFiles): void {
+    const { files } = set;
+    for (const path of files.others) rmSync(path, { force: true });
+    files.others.clear();
+    set.blank = this.sureEnd && logsOf(files).every(emptyLog);
+    if (!set.blank) removeLogs(files);
   }
 
   private read(key: string): SpoolEntry | undefined {
@@ -142,7 +204,23 @@ export class Spool {
   }
 }
 
-/** Keys have no dots. */
-function keyOf(name: string): string {
-  return name.slice(0, name.indexOf('.'));
+function logsOf({ stdout, stderr }: SpoolFiles): string[] {
+  return [stdout, stderr];
+}
+
+function makeLogs(files: SpoolFiles): void {
+  removeLogs(files);
+  for (const log of logsOf(files)) closeSync(openSync(log, 'wx', 0o600));
+}
+
+function removeLogs(files: SpoolFiles): void {
+  for (const log of logsOf(files)) rmSync(log, { force: true });
+}
+
+/** @returns false when it is not as it was made, which a command may do that has it as its output */
+function emptyLog(log: string): boolean {
+  const stats = lstatSync(log, { throwIfNoEntry: false });
+  if (stats?.mode !== LOG_MODE || stats.nlink !== 1) return false;
+  if (stats.size > 0) truncateSync(log);
+  return true;
 }

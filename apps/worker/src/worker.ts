@@ -6,6 +6,7 @@ import { CONTROL_EXCHANGE, controlKey, ticketsQueue } from '#shared/amqp/topolog
 import type { Broker } from '#shared/channel/broker.js';
 import { ChannelClient } from '#shared/channel/channel-client.js';
 import { ChannelServer, type Subscription } from '#shared/channel/channel-server.js';
+import type { AttemptTools } from './attempt.js';
 import { Attempts } from './attempts.js';
 import { findCapabilities, type Found } from './capabilities.js';
 import { Drain } from './drain.js';
@@ -39,8 +40,7 @@ export class Worker {
     private readonly settings: WorkerSettings,
     private readonly app: INestMicroservice,
     private readonly broker: Broker,
-    private readonly launcher: Launcher,
-    private readonly workspaces: Workspaces,
+    private readonly tools: Pick<AttemptTools, 'launcher' | 'workspaces' | 'spool'>,
     private readonly found: Promise<Found>,
     private readonly unlock: () => void,
   ) {}
@@ -75,8 +75,9 @@ export class Worker {
     try {
       await this.app.get(Drain).drain();
       await this.app.close();
-      await this.launcher.close();
-      await this.workspaces.clear();
+      await this.tools.launcher.close();
+      await this.tools.workspaces.clear();
+      this.tools.spool.close();
     } finally {
       this.unlock();
     }
@@ -89,7 +90,7 @@ export class Worker {
     await this.broker.connect();
     // Before all else: the jobs of what died wait for nothing but this.
     this.app.get(Recovery).start();
-    this.workspaces.giveUsersFrom((await this.found).firstUser);
+    this.tools.workspaces.giveUsersFrom((await this.found).firstUser);
     const { heartbeatSeconds } = await this.app.get(Registration).register();
     this.app.get(Heartbeat).start(heartbeatSeconds);
     await this.app.listen();
@@ -113,30 +114,25 @@ export async function createWorker(
   // Told by the start, which waits for it; a worker that is closed before has no use for it.
   const capabilities = found.then((it) => it.capabilities);
   capabilities.catch(() => undefined);
-  const workspaces = new Workspaces(settings.workDir, workerId);
-  const app = await NestFactory.createMicroservice(
-    WorkerModule.of({
-      settings,
-      broker,
-      server,
-      tools: {
-        workerId,
-        ownEnvironment: settings.jobEnvironment,
-        attempts: new Attempts(),
-        spool: new Spool(settings.stateDir, launcher.capabilities.sureEnd === true),
-        workspaces,
-        files: new FilesClient(settings.gatewayUrl),
-        launcher,
-        capabilities,
-        closedFolders: foldersToClose(settings),
-        link: new GatewayLink(new ChannelClient(broker), broker),
-        given: new GivenJobs(),
-        liveBudget: new LiveBudget(),
-      },
-    }),
-    { strategy: server, bufferLogs: false },
-  );
-  return new Worker(workerId, settings, app, broker, launcher, workspaces, found, unlock);
+  const tools: AttemptTools = {
+    workerId,
+    ownEnvironment: settings.jobEnvironment,
+    attempts: new Attempts(),
+    spool: new Spool(settings.stateDir, launcher.capabilities.sureEnd === true),
+    workspaces: new Workspaces(settings.workDir, workerId),
+    files: new FilesClient(settings.gatewayUrl),
+    launcher,
+    capabilities,
+    closedFolders: foldersToClose(settings),
+    link: new GatewayLink(new ChannelClient(broker), broker),
+    given: new GivenJobs(),
+    liveBudget: new LiveBudget(),
+  };
+  const app = await NestFactory.createMicroservice(WorkerModule.of({ settings, broker, server, tools }), {
+    strategy: server,
+    bufferLogs: false,
+  });
+  return new Worker(workerId, settings, app, broker, tools, found, unlock);
 }
 
 /** Nothing below these is a job's to read, but for its own workspace. */

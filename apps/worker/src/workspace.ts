@@ -72,8 +72,8 @@ export class Workspaces {
     mkdirSync(root, 0o700);
     mkdirSync(directory);
     mkdirSync(home);
-    const { mode } = lstatSync(directory);
-    return { root, directory, home, progress: join(root, 'progress'), user: this.takeUser(), mode };
+    const modes = [root, directory, home].map(modeOf);
+    return { root, directory, home, progress: join(root, 'progress'), user: this.takeUser(), modes };
   }
 
   private takeUser(): number | undefined {
@@ -93,18 +93,24 @@ export class Workspaces {
 }
 
 interface MadeWorkspace extends Workspace {
-  /** Of its folders, when they were made. */
-  readonly mode: number;
+  /** Of its root and folders, when they were made. */
+  readonly modes: readonly number[];
 }
 
 /** Synchronous: for a few calls on a local disk the thread pool costs more than they do. */
-function isAsMade({ root, directory, home, mode }: MadeWorkspace): boolean {
+function isAsMade({ root, directory, home, modes }: MadeWorkspace): boolean {
   try {
     return (
+      [root, directory, home].every((folder, nth) => modeOf(folder) === modes[nth]) &&
       readdirSync(root).length === 2 &&
-      [directory, home].every((folder) => lstatSync(folder).mode === mode && readdirSync(folder).length === 0)
+      readdirSync(directory).length === 0 &&
+      readdirSync(home).length === 0
     );
   } catch {
     return false;
   }
+}
+
+function modeOf(path: string): number {
+  return lstatSync(path).mode;
 }
