@@ -65,7 +65,9 @@ export class BenchClient {
 
   /** A verb on a job, such as `cancel`. */
   async ask(id: string, verb: string): Promise<JobView> {
-    return JSON.parse(await textOf(await this.call('POST', `/v1/jobs/${id}/${verb}`))) as JobView;
+    return JSON.parse(
+      await textOf(await this.call('POST', `/v1/jobs/${id}/${verb}`, { 'content-length': '0' })),
+    ) as JobView;
   }
 
   /** What a job writes, as it comes, up to its end. */
@@ -102,12 +104,21 @@ export class BenchClient {
     content?: Readable,
     tail = '',
   ): Promise<IncomingMessage> {
+    const { host, port } = this.address;
+    const all = {
+      host: `${host}:${port}`,
+      connection: 'keep-alive',
+      ...headers,
+      authorization: `Bearer ${this.key}`,
+    };
     const options: RequestOptions = {
-      ...this.address,
+      host,
+      port,
       method,
       path,
       agent: this.agent,
-      headers: { ...headers, authorization: `Bearer ${this.key}` },
+      // As a list they are sent as they are, without a look at each: a third of the client's time.
+      headers: Object.entries(all).flat(),
     };
     return new Promise((resolve, reject) => {
       const call = request(options, (answer) => {

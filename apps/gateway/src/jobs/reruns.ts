@@ -6,11 +6,11 @@ import { inputKey } from '../files/blob-keys.js';
 import { BlobNotFoundError, BlobStore } from '../files/blob-store.js';
 import { Problem } from '../http/problem.js';
 import { Queues } from '../queues/queues.js';
-import { Idempotency, type HeldKey } from './idempotency.js';
+import { Idempotency } from './idempotency.js';
 import type { NewJob } from './job-lifecycle.js';
 import { JobQueries } from './job-queries.js';
 import type { JobRow } from './job-row.js';
-import { Submissions, type Accepted } from './submissions.js';
+import { Submissions, type Accepted, type Keyed } from './submissions.js';
 
 /** Submits a job that has ended once more: as it was understood then, with copies of its input files. */
 @Injectable()
@@ -33,19 +33,19 @@ export class Reruns {
         `The job is ${job.state}; it can be run again once it has ended. Submit another one, or cancel this one first.`,
       );
     }
+    if (idempotencyKey === undefined) return this.submit(job);
     const hash = `rerun of ${id}`;
-    if (idempotencyKey === undefined) return this.submit(job, hash);
     const begun = await this.idempotency.begin(viewer.owner, idempotencyKey);
     if (!('held' in begun)) return { view: begun.replay.reply(hash), replayed: true };
-    return this.submit(job, hash, begun.held).finally(() => begun.held.letGo());
+    return this.submit(job, { held: begun.held, hash }).finally(() => begun.held.letGo());
   }
 
-  private async submit(job: JobRow, hash: string, held?: HeldKey): Promise<Accepted> {
+  private async submit(job: JobRow, keyed?: Keyed): Promise<Accepted> {
     const id = newJobId();
     const queue = await this.queues.get(job.queue);
     try {
       await this.copyInputs(job, id);
-      return await this.submissions.enter(again(job, id), queue, hash, held);
+      return await this.submissions.enter(again(job, id), queue, keyed);
     } catch (error) {
       await this.submissions.removeUnlessCommitted(id);
       throw error;

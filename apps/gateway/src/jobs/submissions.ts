@@ -28,7 +28,14 @@ interface Received {
   readonly spec: JobSpec;
   readonly queue: Queue;
   readonly files: readonly StoredInput[];
-  /** Of the job as sent and of every file: equal for equal requests only. */
+  /** The job as it was sent. */
+  readonly sent: unknown;
+}
+
+/** What a request with an Idempotency-Key holds while it is carried out. */
+export interface Keyed {
+  readonly held: HeldKey;
+  /** Equal for equal requests only. */
   readonly hash: string;
 }
 
@@ -67,8 +74,8 @@ export class Submissions {
       return this.submit(request, viewer, begun.held).finally(() => begun.held.letGo());
     }
     const id = newJobId();
-    const { hash } = await this.receive(request, id).finally(() => this.store.removeAll(jobPrefix(id)));
-    return { view: begun.replay.reply(hash), replayed: true };
+    const received = await this.receive(request, id).finally(() => this.store.removeAll(jobPrefix(id)));
+    return { view: begun.replay.reply(hashOf(received)), replayed: true };
   }
 
   private async submit(request: FastifyRequest, viewer: Viewer, held?: HeldKey): Promise<Accepted> {
@@ -82,7 +89,7 @@ export class Submissions {
         viewer.owner,
         request.headers.traceparent as string | undefined,
       );
-      return await this.enter(job, received.queue, received.hash, held);
+      return await this.enter(job, received.queue, held && { held, hash: hashOf(received) });
     } catch (error) {
       if (received.files.length > 0) await this.removeUnlessCommitted(id);
       throw error;
@@ -91,12 +98,11 @@ export class Submissions {
 
   /**
    * Makes a row of a job whose files are stored.
-   * @param hash of the request that `held` is the key of
    * @throws {Problem} 503 when the queue is full
    */
-  async enter(job: NewJob, queue: Queue, hash: string, held?: HeldKey): Promise<Accepted> {
+  async enter(job: NewJob, queue: Queue, keyed?: Keyed): Promise<Accepted> {
     await this.refuseWhenFull(queue);
-    const moved = await this.commit(job, hash, held);
+    const moved = await this.commit(job, keyed);
     this.metrics.jobsSubmitted.inc({ queue: job.queue });
     return { view: viewOf(moved), replayed: false };
   }
@@ -130,7 +136,7 @@ export class Submissions {
       ? await receiveSubmission(request, { store: this.store, jobId, beforeFiles })
       : { job: request.body, files: [] };
     const { spec, queue } = checked ?? (await check(job));
-    return { spec, queue, files, hash: hashOf(job, files) };
+    return { spec, queue, files, sent: job };
   }
 
   private async check(job: unknown): Promise<{ spec: JobSpec; queue: Queue }> {
@@ -196,11 +202,11 @@ export class Submissions {
     );
   }
 
-  private async commit(job: NewJob, hash: string, held: HeldKey | undefined): Promise<SubmittedRow> {
-    if (!held) return this.batcher.add(job);
+  private async commit(job: NewJob, keyed?: Keyed): Promise<SubmittedRow> {
+    if (!keyed) return this.batcher.add(job);
     const moved = await this.database.transaction(async (statements) => {
       const moved = await this.lifecycle.submitWithin(statements, job);
-      await held.complete(statements, hash, job.id, viewOf(moved));
+      await keyed.held.complete(statements, keyed.hash, job.id, viewOf(moved));
       return moved;
     });
     await this.aftermath.of([moved]);
@@ -243,7 +249,8 @@ function viewOf(moved: SubmittedRow): JobView {
   return toJobView({ ...moved, last: null });
 }
 
-function hashOf(job: unknown, files: readonly StoredInput[]): string {
-  const parts = [job, ...files.map(({ path, sha256, archive }) => [path, sha256, archive ?? null])];
+/** Of the job as sent and of every file. */
+function hashOf({ sent, files }: Received): string {
+  const parts = [sent, ...files.map(({ path, sha256, archive }) => [path, sha256, archive ?? null])];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }
