@@ -2,7 +2,16 @@ import { spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
-import { readdirSync, realpathSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  readdirSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -96,6 +105,18 @@ function processesWith(text: string): string[] {
   return readdirSync('/proc').filter((name) => {
     try {
       return /^\d+$/.test(name) && readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(text);
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Whether any process has it open. */
+function isOpen(path: string): boolean {
+  return readdirSync('/proc').some((pid) => {
+    try {
+      const fds = join('/proc', pid, 'fd');
+      return /^\d+$/.test(pid) && readdirSync(fds).some((fd) => readlinkSync(join(fds, fd)).startsWith(path));
     } catch {
       return false;
     }
@@ -661,6 +682,28 @@ describe.each(kinds)('the %s launcher', (kind) => {
         renameSync(way, join(order.directory, 'moved'));
         symlinkSync('moved', way);
         expect(await read()).toBe(enforces('isolation:process') ? 'read\n' : 'secretsecretread\n');
+      });
+
+      it('and keeps nothing open for long that lies beside what is hidden', async () => {
+        const { directory } = newOrder([]);
+        const [inside, hidden, beside] = ['inside', 'hidden', 'beside'].map((name) =>
+          join(directory, name),
+        ) as [string, string, string];
+        for (const each of [inside, hidden]) mkdirSync(each);
+        writeFileSync(beside, '');
+        const command = (...words: string[]): LaunchOrder => ({
+          ...newOrder(words),
+          directory: inside,
+          record: undefined,
+          writable: [inside],
+          hidden: [hidden],
+        });
+        await Promise.all([launch(command('sleep', '0.1')), launch(command('sleep', '0.1'))]);
+        const [long, short] = [launcher.start(command('sleep', '600')), launch(command('true'))];
+        await short;
+        await until(() => !isOpen(beside));
+        long.kill();
+        await long.ended;
       });
 
       it('to no path that is not there', async () => {

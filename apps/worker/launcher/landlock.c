@@ -38,6 +38,8 @@ enum { WANT_VERSION = 1, PATH_BENEATH = 1 };
 enum { MOST_READABLE = 400, MOST_LISTED = 16 };
 /* Seconds within which a folder may change without a new time stamp, and more. */
 #define STAMP 0.05
+/* Seconds for which it is used: what is open keeps file systems mounted, and deleted files on the disk. */
+#define KEPT 5.0
 
 struct ruleset {
     uint64_t files, network, scopes;
@@ -63,6 +65,7 @@ struct readable {
     int folders;
     bool complete; /* there was room for all of it */
     bool settled;  /* nothing changed so shortly before that its time stamp could hide another change */
+    double since;
 };
 
 static struct readable prepared;
@@ -213,6 +216,11 @@ static bool is_prepared(char *const *hidden)
     return true;
 }
 
+void forget_old(void)
+{
+    if (prepared.hidden && now() >= prepared.since + KEPT) forget_prepared();
+}
+
 void forget_prepared(void)
 {
     for (int i = 0; i < prepared.count; i++) close(prepared.found[i].fd);
@@ -225,11 +233,13 @@ void prepare_reading(const struct order *order)
 {
     struct result unused;
     if (order->hidden[0] == NULL || order->isolation >= ISOLATION_NAMESPACES) return;
+    forget_old();
     if (prepared.settled && is_prepared(order->hidden)) return;
     char **hidden = real_paths(order->hidden, &unused);
     if (hidden == NULL) return;
     forget_prepared();
     prepared.hidden = hidden;
+    prepared.since = now();
     prepared.complete = prepared.settled = true;
     struct confinement collecting = { .hidden = hidden, .collects = &prepared };
     grant_reading(&collecting, "/");

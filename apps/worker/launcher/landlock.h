@@ -9,8 +9,10 @@
  * the other, and opening it all costs more than everything else that confines a job.
  */
 void prepare_reading(const struct order *order);
-/* What is open keeps file systems from being unmounted. */
+/* What is open keeps file systems mounted, and deleted files on the disk: to be called where no short job follows soon. */
 void forget_prepared(void);
+/* The same, of what was prepared some seconds ago. */
+void forget_old(void);
 
 /*
  * In the job's process: from now on it writes only below what is writable, reads nothing below what is hidden, and sees,

@@ -388,10 +388,8 @@ static void serve(int signals)
         int found = poll(sources, 2, lost ? 5 : IDLE);
         if (found < 0 && errno != EINTR) return;
         read_free();
-        if (found == 0 && !is_any_busy()) {
-            let_go_all_free();
-            forget_prepared();
-        }
+        forget_old();
+        if (found == 0 && !is_any_busy()) let_go_all_free();
         if (sources[0].revents) read_signals(signals);
         lost = reap();
         if (sources[1].fd >= 0 && sources[1].revents && !read_input()) stop();

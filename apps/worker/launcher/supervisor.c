@@ -10,12 +10,14 @@
 #include "tree.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +25,9 @@
 enum { LAUNCHER_DIED = SIGHUP };
 /* What the thread that adds up its files sends. */
 enum { DISK_FULL = SIGUSR2 };
+
+/* Seconds without a job after which nothing is kept open for the next. */
+enum { IDLE = 5 };
 
 #define NEVER 1e18
 /* Seconds between two rounds of killing: the first few quickly, then slower should something hang in the kernel. */
@@ -266,6 +271,8 @@ static void look_at_output(struct run *run)
 
 static void count_processes(struct run *run)
 {
+    /* It may run for long: the next one is far away. */
+    forget_prepared();
     /* Of a namespace's, the first is not the job's. */
     long count = count_descendants() - (run->inside != NULL);
     if (count > run->result.max_processes) run->result.max_processes = count;
@@ -381,12 +388,22 @@ static bool run_job(const struct order *order, const struct post *post)
     return write(post->free, &self, sizeof self) == sizeof self;
 }
 
+/* Zero: there will be no more. */
+static ssize_t next_order(char *frame, int line)
+{
+    ssize_t size = recv(line, frame, LONGEST_ON_LINE, 0);
+    if (size >= 0 || errno != EAGAIN) return size;
+    forget_prepared();
+    poll(&(struct pollfd){ .fd = line, .events = POLLIN }, 1, -1);
+    return recv(line, frame, LONGEST_ON_LINE, 0);
+}
+
 /* False: there will be none. What is left on the line of the job before is passed over. */
 static bool next_start(char *frame, int line, struct order *order)
 {
     static const char verb[] = "start";
     ssize_t size;
-    while ((size = recv(line, frame, LONGEST_ON_LINE, 0)) > 0)
+    while ((size = next_order(frame, line)) > 0)
         if (strcmp(frame, verb) == 0) return read_order(order, frame + sizeof verb, (size_t)size - sizeof verb);
     return false;
 }
@@ -400,6 +417,7 @@ _Noreturn void supervise(const struct order *first, const struct post *post)
     /* It may have died before we asked to be told. */
     if (getppid() != post->launcher) _exit(0);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    setsockopt(post->line, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = IDLE }, sizeof(struct timeval));
 
     bool again = run_job(first, post);
     while (again && next_start(frame, post->line, &order)) {

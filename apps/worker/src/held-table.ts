@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 
 /** With its newline; keys are shorter by far. */
 const LINE_BYTES = 64;
@@ -11,8 +11,10 @@ const NOBODY = '';
 export class HeldTable {
   private fd?: number;
 
+  /** Takes its place on the disk at once, that of 64 sets and more: a disk that fills up later refuses no attempt. */
   constructor(private readonly file: string) {
     this.fd = openSync(file, constants.O_RDWR | constants.O_CREAT, 0o600);
+    if (fstatSync(this.fd).size === 0) this.free(0);
   }
 
   /** Holders by the numbers of their sets. */

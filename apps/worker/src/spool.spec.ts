@@ -67,6 +67,13 @@ describe('logs', () => {
   });
 });
 
+it('an attempt finds its place in a table that is there before it', () => {
+  const table = join(folder, 'attempts/held');
+  const { size } = statSync(table);
+  spool.open(key(1));
+  expect([statSync(table).size, readFileSync(table, 'utf8').trim()]).toEqual([size, key(1)]);
+});
+
 describe('the next start', () => {
   const entry = (nth: number): SpoolEntry =>
     ({ jobId: jobOf(nth), attempt: nth, filesToken: 't', uploads: [], outcome: {} }) as unknown as SpoolEntry;
