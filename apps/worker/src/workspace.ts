@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { lstatSync, mkdirSync, readdirSync } from 'node:fs';
+import { lchownSync, lstatSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeTree } from './remove-tree.js';
 
@@ -72,8 +72,10 @@ export class Workspaces {
     mkdirSync(root, 0o700);
     mkdirSync(directory);
     mkdirSync(home);
-    const modes = [root, directory, home].map(modeOf);
-    return { root, directory, home, progress: join(root, 'progress'), user: this.takeUser(), modes };
+    const folders = [root, directory, home];
+    const user = this.takeUser();
+    if (user !== undefined) for (const folder of folders) lchownSync(folder, user, user);
+    return { root, directory, home, progress: join(root, 'progress'), user, changed: folders.map(changeOf) };
   }
 
   private takeUser(): number | undefined {
@@ -93,15 +95,18 @@ export class Workspaces {
 }
 
 interface MadeWorkspace extends Workspace {
-  /** Of its root and folders, when they were made. */
-  readonly modes: readonly number[];
+  /** When its root and folders were changed last, as they were made: milliseconds since 1970. */
+  readonly changed: readonly number[];
 }
 
-/** Synchronous: for a few calls on a local disk the thread pool costs more than they do. */
-function isAsMade({ root, directory, home, modes }: MadeWorkspace): boolean {
+/**
+ * Neither rights nor attributes of a folder that a command changed, or what it left, are for the next one. Synchronous:
+ * for a few calls on a local disk the thread pool costs more than they do.
+ */
+function isAsMade({ root, directory, home, changed }: MadeWorkspace): boolean {
   try {
     return (
-      [root, directory, home].every((folder, nth) => modeOf(folder) === modes[nth]) &&
+      [root, directory, home].every((folder, nth) => changeOf(folder) === changed[nth]) &&
       readdirSync(root).length === 2 &&
       readdirSync(directory).length === 0 &&
       readdirSync(home).length === 0
@@ -111,6 +116,6 @@ function isAsMade({ root, directory, home, modes }: MadeWorkspace): boolean {
   }
 }
 
-function modeOf(path: string): number {
-  return lstatSync(path).mode;
+function changeOf(path: string): number {
+  return lstatSync(path).ctimeMs;
 }
