@@ -164,6 +164,7 @@ static void stop_more(struct run *run)
         run->pause_round = run->pause_round * 2 < LAST_ROUND ? run->pause_round * 2 : LAST_ROUND;
         return;
     }
+    forget_prepared();
     run->pausing = false;
     run->paused = true;
     run->paused_at = now();
