@@ -1,8 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
 import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
   readdirSync,
   readlinkSync,
   realpathSync,
@@ -111,16 +117,33 @@ function processesWith(text: string): string[] {
   });
 }
 
+/** The order with a folder that it may write to beside one, or the way to one, that is hidden from it. */
+function confined(order: LaunchOrder, way = 'hidden'): LaunchOrder {
+  const [inside, hidden] = [join(order.directory, 'inside'), join(order.directory, way)];
+  for (const each of [inside, hidden]) mkdirSync(each, { recursive: true });
+  return { ...order, directory: inside, record: undefined, writable: [inside], hidden: [hidden] };
+}
+
 /** Whether any process has it open. */
 function isOpen(path: string): boolean {
-  return readdirSync('/proc').some((pid) => {
+  return processesWith('').some((pid) => openFiles(pid).includes(path));
+}
+
+/** Of one that ends meanwhile, what can still be seen. */
+function openFiles(pid: string): string[] {
+  const folder = join('/proc', pid, 'fd');
+  const targetOf = (fd: string) => {
     try {
-      const fds = join('/proc', pid, 'fd');
-      return /^\d+$/.test(pid) && readdirSync(fds).some((fd) => readlinkSync(join(fds, fd)).startsWith(path));
+      return readlinkSync(join(folder, fd));
     } catch {
-      return false;
+      return '';
     }
-  });
+  };
+  try {
+    return readdirSync(folder).map(targetOf);
+  } catch {
+    return [];
+  }
 }
 
 describe.each(kinds)('the %s launcher', (kind) => {
@@ -606,98 +629,58 @@ describe.each(kinds)('the %s launcher', (kind) => {
       });
 
       it('to what is writable, and keeps what is hidden from it, but gives it its output', async () => {
-        const order = shell(
+        const all = shell(
           `echo in > in; echo out > ../out; cat ../hidden/secret; echo told > /dev/stderr; echo ready`,
         );
-        const [inside, hidden] = ['inside', 'hidden'].map((name) => join(order.directory, name)) as [
-          string,
-          string,
-        ];
-        for (const each of [inside, hidden]) mkdirSync(each);
-        writeFileSync(join(hidden, 'secret'), 'secret', { mode: 0o600 });
-        const result = await launch({
-          ...order,
-          directory: inside,
-          stdout: join(hidden, 'stdout'),
-          stderr: join(hidden, 'stderr'),
-          writable: [inside],
-          hidden: [hidden],
-          uid: found.firstUser,
-        });
+        const order = confined(all);
+        const inHidden = (name: string) => join(all.directory, 'hidden', name);
+        writeFileSync(inHidden('secret'), 'secret', { mode: 0o600 });
+        const logs = { stdout: inHidden('stdout'), stderr: inHidden('stderr') };
+        const result = await launch({ ...order, ...logs, uid: found.firstUser });
         expect(result).toMatchObject({ cause: 'exit', exitCode: 0 });
         const confines = enforces('isolation:process');
-        expect(readFileSync(join(hidden, 'stdout'), 'utf8')).toBe(confines ? 'ready\n' : 'secretready\n');
-        expect(readFileSync(join(hidden, 'stderr'), 'utf8')).toContain('told');
-        expect(existsSync(join(inside, 'in'))).toBe(true);
-        expect(existsSync(join(order.directory, 'out'))).toBe(!confines);
+        expect(readFileSync(logs.stdout, 'utf8')).toBe(confines ? 'ready\n' : 'secretready\n');
+        expect(readFileSync(logs.stderr, 'utf8')).toContain('told');
+        expect(existsSync(join(order.directory, 'in'))).toBe(true);
+        expect(existsSync(join(all.directory, 'out'))).toBe(!confines);
       });
 
       it('and lets it read what came into the folders on the way since the last job', async () => {
-        const order = shell('cat ../came 2> /dev/null; cat ../came-too 2> /dev/null; echo read');
-        const [inside, hidden] = ['inside', 'hidden'].map((name) => join(order.directory, name)) as [
-          string,
-          string,
-        ];
-        for (const each of [inside, hidden]) mkdirSync(each);
+        const all = shell('cat ../came 2> /dev/null; cat ../came-too 2> /dev/null; echo read');
+        const order = confined(all);
         const outputs: string[] = [];
         for (const name of ['none', 'came', 'came-too']) {
-          writeFileSync(join(order.directory, name), `${name}\n`);
-          const stdout = join(hidden, name);
-          await launch({
-            ...order,
-            directory: inside,
-            stdout,
-            record: undefined,
-            writable: [inside],
-            hidden: [hidden],
-          });
+          writeFileSync(join(all.directory, name), `${name}\n`);
+          const stdout = join(all.directory, 'hidden', name);
+          await launch({ ...order, stdout });
           outputs.push(readFileSync(stdout, 'utf8'));
         }
         expect(outputs).toEqual(['read\n', 'came\nread\n', 'came\ncame-too\nread\n']);
       });
 
       it('and keeps it from what is hidden also when the way there has become a link', async () => {
-        const order = shell('cat ../way/hidden/secret ../moved/hidden/secret 2> /dev/null; echo read');
-        const [inside, way] = ['inside', 'way'].map((name) => join(order.directory, name)) as [
-          string,
-          string,
-        ];
-        for (const each of [inside, way, join(way, 'hidden')]) mkdirSync(each);
+        const all = shell('cat ../way/hidden/secret ../moved/hidden/secret 2> /dev/null; echo read');
+        const order = confined(all, 'way/hidden');
+        const way = join(all.directory, 'way');
         writeFileSync(join(way, 'hidden', 'secret'), 'secret');
         const read = async () => {
-          const stdout = join(order.directory, 'stdout');
-          rmSync(stdout, { force: true });
-          await launch({
-            ...order,
-            directory: inside,
-            stdout,
-            record: undefined,
-            writable: [inside],
-            hidden: [join(way, 'hidden')],
-          });
-          return readFileSync(stdout, 'utf8');
+          rmSync(order.stdout, { force: true });
+          await launch(order);
+          return readFileSync(order.stdout, 'utf8');
         };
         const expected = enforces('isolation:process') ? 'read\n' : 'secretread\n';
         for (let before = 0; before < 3; before++) expect(await read()).toBe(expected);
-        renameSync(way, join(order.directory, 'moved'));
+        renameSync(way, join(all.directory, 'moved'));
         symlinkSync('moved', way);
         expect(await read()).toBe(enforces('isolation:process') ? 'read\n' : 'secretsecretread\n');
       });
 
       it('and keeps nothing open for long that lies beside what is hidden', async () => {
-        const { directory } = newOrder([]);
-        const [inside, hidden, beside] = ['inside', 'hidden', 'beside'].map((name) =>
-          join(directory, name),
-        ) as [string, string, string];
-        for (const each of [inside, hidden]) mkdirSync(each);
+        const all = newOrder([]);
+        const beside = join(all.directory, 'beside');
         writeFileSync(beside, '');
-        const command = (...words: string[]): LaunchOrder => ({
-          ...newOrder(words),
-          directory: inside,
-          record: undefined,
-          writable: [inside],
-          hidden: [hidden],
-        });
+        const order = confined(all);
+        const command = (...words: string[]) => ({ ...order, id: randomUUID(), command: words });
         await Promise.all([launch(command('sleep', '0.1')), launch(command('sleep', '0.1'))]);
         const [long, short] = [launcher.start(command('sleep', '600')), launch(command('true'))];
         await short;

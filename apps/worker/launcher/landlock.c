@@ -38,8 +38,6 @@ enum { WANT_VERSION = 1, PATH_BENEATH = 1 };
 enum { MOST_READABLE = 400, MOST_LISTED = 16 };
 /* Seconds within which a folder may change without a new time stamp, and more. */
 #define STAMP 0.05
-/* Seconds for which it is used: what is open keeps file systems mounted, and deleted files on the disk. */
-#define KEPT 5.0
 
 struct ruleset {
     uint64_t files, network, scopes;

@@ -9,9 +9,11 @@
  * the other, and opening it all costs more than everything else that confines a job.
  */
 void prepare_reading(const struct order *order);
+/* Seconds for which it is used. */
+enum { KEPT = 5 };
 /* What is open keeps file systems mounted, and deleted files on the disk: to be called where no short job follows soon. */
 void forget_prepared(void);
-/* The same, of what was prepared some seconds ago. */
+/* The same, of what was prepared that long ago. */
 void forget_old(void);
 
 /*

@@ -26,9 +26,6 @@ enum { LAUNCHER_DIED = SIGHUP };
 /* What the thread that adds up its files sends. */
 enum { DISK_FULL = SIGUSR2 };
 
-/* Seconds without a job after which nothing is kept open for the next. */
-enum { IDLE = 5 };
-
 #define NEVER 1e18
 /* Seconds between two rounds of killing: the first few quickly, then slower should something hang in the kernel. */
 #define FIRST_ROUND 0.001
@@ -418,7 +415,7 @@ _Noreturn void supervise(const struct order *first, const struct post *post)
     /* It may have died before we asked to be told. */
     if (getppid() != post->launcher) _exit(0);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    setsockopt(post->line, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = IDLE }, sizeof(struct timeval));
+    setsockopt(post->line, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = KEPT }, sizeof(struct timeval));
 
     bool again = run_job(first, post);
     while (again && next_start(frame, post->line, &order)) {

@@ -20,11 +20,11 @@ export class HeldTable {
   /** Holders by the numbers of their sets. */
   read(): Map<number, string> {
     const held = new Map<number, string>();
-    readFileSync(this.file, 'latin1')
-      .split('\n')
-      .forEach((line, number) => {
-        if (line.trim() !== NOBODY) held.set(number, line.trim());
-      });
+    const text = readFileSync(this.file, 'latin1');
+    for (let number = 0; number * LINE_BYTES < text.length; number++) {
+      const line = text.slice(number * LINE_BYTES, (number + 1) * LINE_BYTES).trim();
+      if (line !== NOBODY) held.set(number, line);
+    }
     return held;
   }
 

@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { CHUNK_BYTES } from '#shared/messages/messages.js';
 import type { LiveBudget } from './live-budget.js';
+import { LOG_MODE } from './spool.js';
 
 export interface Chunk {
   /** Bytes of the stream before it. */
@@ -43,9 +44,6 @@ export interface LogRules {
 
 /** Farther behind than this, a follower jumps ahead: live logs are for watching, the whole stands in the file. */
 const MAX_LAG_BYTES = 2 ** 20;
-
-/** A command that runs as the worker's user may change what its output goes to. */
-const LOG_MODE = 0o600;
 
 /**
  * Follows the file that one output stream of a running command goes to, and keeps it at its limit.

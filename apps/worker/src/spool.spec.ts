@@ -91,6 +91,18 @@ describe('the next start', () => {
     expect(names()).not.toContain('17.stdout');
   });
 
+  it('finds every line where it was, and frees one that no worker wrote', () => {
+    for (const nth of [1, 2]) spool.open(key(nth));
+    const table = join(folder, 'attempts/held');
+    const lines = readFileSync(table);
+    writeFileSync(table, lines.fill(0, 0, lines.indexOf('\n') + 1));
+    spool = new Spool(folder, true);
+    expect(spool.leftovers().dead).toEqual([{ jobId: jobOf(2), attempt: 2 }]);
+    spool.remove(key(2));
+    spool.close();
+    expect(names()).toEqual([]);
+  });
+
   it('gives no attempt the files of one that it found', () => {
     const { stdout } = spool.open(key(1));
     writeFileSync(stdout, 'half');

@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import {
   closeSync,
+  constants,
   lstatSync,
   mkdirSync,
   openSync,
@@ -63,7 +64,8 @@ export interface Leftovers {
 
 const TABLE = 'held';
 const OUTCOME = 'outcome.json';
-const LOG_MODE = 0o100600;
+/** Nobody's but the worker's; a command that runs as its user may change that of its own. */
+export const LOG_MODE = 0o600;
 
 interface NumberedFiles {
   readonly number: number;
@@ -102,7 +104,11 @@ export class Spool {
     mkdirSync(this.root, { recursive: true, mode: 0o700 });
     this.table = new HeldTable(join(this.root, TABLE));
     const left = this.table.read();
-    for (const [number, key] of left) this.held.set(key, this.numbered(number));
+    for (const [number, key] of left) {
+      if (parseAttemptKey(key)) this.held.set(key, this.numbered(number));
+      // A power cut may leave anything in a line.
+      else if (left.delete(number)) this.table.free(number);
+    }
     this.next = Math.max(-1, ...left.keys()) + 1;
     this.sortOut(left);
   }
@@ -157,11 +163,9 @@ export class Spool {
     const entries: SpoolEntry[] = [];
     const dead: AttemptRef[] = [];
     for (const key of this.held.keys()) {
-      const ref = parseAttemptKey(key);
-      if (!ref) continue;
-      const entry = this.read(key);
+      const [ref, entry] = [parseAttemptKey(key), this.read(key)];
       if (entry) entries.push(entry);
-      else dead.push(ref);
+      else if (ref) dead.push(ref);
     }
     return { entries, dead };
   }
@@ -210,7 +214,7 @@ function logsOf({ stdout, stderr }: SpoolFiles): string[] {
 
 function makeLogs(files: SpoolFiles): void {
   removeLogs(files);
-  for (const log of logsOf(files)) closeSync(openSync(log, 'wx', 0o600));
+  for (const log of logsOf(files)) closeSync(openSync(log, 'wx', LOG_MODE));
 }
 
 function removeLogs(files: SpoolFiles): void {
@@ -220,7 +224,7 @@ function removeLogs(files: SpoolFiles): void {
 /** @returns false when it is not as it was made, which a command may do that has it as its output */
 function emptyLog(log: string): boolean {
   const stats = lstatSync(log, { throwIfNoEntry: false });
-  if (stats?.mode !== LOG_MODE || stats.nlink !== 1) return false;
+  if (stats?.mode !== (constants.S_IFREG | LOG_MODE) || stats.nlink !== 1) return false;
   if (stats.size > 0) truncateSync(log);
   return true;
 }
