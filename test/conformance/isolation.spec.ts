@@ -242,6 +242,16 @@ describe.each(users)('to a worker of %s', (user) => {
     expect(memory).toBe(enforced.has('isolation:cgroup') ? tree : 'each process (RLIMIT_DATA)');
   });
 
+  it('finds the same where a worker before was killed while it tried', async () => {
+    const left = join(home, 'probes-left');
+    for (const probe of [...Array(20).keys(), `user-${uid}`]) {
+      mkdirSync(join(left, String(probe), 'hidden'), { recursive: true });
+      writeFileSync(join(left, String(probe), 'hidden', 'stdout'), 'of another time\n');
+    }
+    const { capabilities } = await findCapabilities(launcher, left, user);
+    expect(new Set(capabilities.enforces.split(' '))).toEqual(enforced);
+  });
+
   describe.each(ISOLATION_LEVELS)('with isolation %s a job', (isolation) => {
     const limits = { isolation };
 

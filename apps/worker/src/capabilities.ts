@@ -29,6 +29,8 @@ export interface Found {
  * @param workerId so that no two workers of a machine give their jobs the same users
  */
 export async function findCapabilities(launcher: Launcher, folder: string, workerId: string): Promise<Found> {
+  // A worker that was killed while it tried left what would be taken for this one's.
+  await removeTree(folder);
   mkdirSync(folder, { recursive: true, mode: 0o711 });
   try {
     const users = launcher.kind === 'node' ? NO_USERS : await findUsers(launcher, folder, workerId);
