@@ -1,5 +1,7 @@
 #include "landlock.h"
 
+#include "seccomp.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +25,7 @@ enum { WANT_VERSION = 1, PATH_BENEATH = 1 };
 #define REMOVE_FILE (1ull << 5)
 #define MAKE_REG (1ull << 8)
 #define REFER (1ull << 13)    /* from the second version on */
-#define TRUNCATE (1ull << 14) /* from the third */
+#define TRUNCATE (1ull << 14) /* from the third; before it a filter of calls keeps files from being cut */
 
 #define READING (EXECUTE | READ_FILE | READ_DIR)
 #define MAKING_AND_REMOVING 0x1ff0ull
@@ -291,7 +293,8 @@ bool confine(const struct order *order, struct result *result)
     struct ruleset ruleset = { .files = confinement.handled, .scopes = version < 6 ? 0 : SCOPES };
     confinement.fd = (int)syscall(CREATE_RULESET, &ruleset, sizeof ruleset, 0);
     if (confinement.fd >= 0) grant_all(&confinement, order);
-    bool confined = confinement.fd >= 0 && syscall(RESTRICT_SELF, confinement.fd, 0) == 0;
+    bool confined = confinement.fd >= 0 && syscall(RESTRICT_SELF, confinement.fd, 0) == 0 &&
+                    (version >= 3 || order->writable[0] == NULL || close_cutting());
     int error = errno;
     if (confinement.fd >= 0) close(confinement.fd);
     /* The memory is the supervisor's, who has other jobs after this one. */
