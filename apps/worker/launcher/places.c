@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /* Where version 2 puts the processes of a group that is to have groups in it. */
@@ -106,6 +107,28 @@ static char *folder_of(const char *mount, const char *root, const char *controll
     return is_folder(folder) ? strdup(folder) : NULL;
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), most = strlen(end);
+    return length >= most && strcmp(text + length - most, end) == 0;
+}
+
+static bool has_mark(const char *folder, const char *name)
+{
+    char value;
+    return getxattr(folder, name, &value, sizeof value) == 1 && value == '1';
+}
+
+/*
+ * The group of a unit is systemd's own until it is delegated (systemd.resource-control(5), Delegate=): it would take a job
+ * that was killed for its memory for a failure of the unit, and end that.
+ */
+static bool belongs_to_systemd(const char *folder)
+{
+    bool is_unit = ends_with(folder, ".service") || ends_with(folder, ".scope");
+    return is_unit && !has_mark(folder, "trusted.delegate") && !has_mark(folder, "user.delegate");
+}
+
 static void use_everywhere(struct places *places, const char *folder)
 {
     places->version = 2;
@@ -121,11 +144,12 @@ static void note_version_2(struct places *places, const char *mount, const char 
     char controllers[256];
     char *folder = folder_of(mount, root, "");
     if (folder == NULL) return;
-    size_t length = strlen(folder), leaf = strlen(OWN_LEAF);
     /* Moved there by an earlier launcher of the same group. */
-    if (length > leaf && strcmp(folder + length - leaf, OWN_LEAF) == 0) folder[length - leaf] = '\0';
-    if (read_text(folder, "cgroup.controllers", controllers, sizeof controllers) &&
-        (has_word(controllers, "memory") || has_word(controllers, "pids") || has_word(controllers, "cpu")))
+    if (ends_with(folder, OWN_LEAF)) folder[strlen(folder) - strlen(OWN_LEAF)] = '\0';
+    if (belongs_to_systemd(folder))
+        places->error = EBUSY;
+    else if (read_text(folder, "cgroup.controllers", controllers, sizeof controllers) &&
+             (has_word(controllers, "memory") || has_word(controllers, "pids") || has_word(controllers, "cpu")))
         use_everywhere(places, folder);
     free(folder);
 }
