@@ -75,6 +75,10 @@ describe('the life of a job in the database', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('asks the server to compile no statement', async () => {
+    expect(await database.query('SHOW jit')).toEqual([{ jit: 'off' }]);
+  });
+
   it('a job is queued, runs and succeeds, with one event for each move', async () => {
     const { id } = await submit();
     const claimed = await claimOne();
