@@ -103,10 +103,9 @@ function groupFolders(cgroup: string): string[] {
     .filter((path) => existsSync(path));
 }
 
-// The filter alone: it takes its place only where the kernel's Landlock is older than this one's may be.
-(hasCompiler ? it : it.skip)(
-  'a job for which Landlock guards no cutting cuts no file but one that it may write',
-  () => {
+// Its own part of the C launcher, which uses it where Landlock is too old to; where that is not built there is none.
+if (hasCompiler) {
+  it('the filter for older kernels lets a job cut only files that it opens for writing', () => {
     const cut = join(folder, 'cut');
     run('cc', ['-O2', '-o', cut, join(__dirname, 'cut.c'), join(root, 'apps/worker/launcher/seccomp.c')]);
     const ways = (...args: string[]) =>
@@ -119,8 +118,8 @@ function groupFolders(cgroup: string): string[] {
       expect.arrayContaining(['truncate', 'openat to read', 'openat for neither', ...legitimate]),
     );
     expect(ways('kept')).toEqual(legitimate);
-  },
-);
+  });
+}
 
 describe.each(users)('to a worker of %s', (user) => {
   const steppedDown = isRoot && user !== 'root';
