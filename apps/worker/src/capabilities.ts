@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { withHint } from './apparmor.js';
 import { ISOLATION_PROBES } from './isolation-probes.js';
 import type { Launcher } from './launcher.js';
 import { findFault, type Probe } from './probe.js';
@@ -54,7 +55,10 @@ async function probeAll(launcher: Launcher, folder: string, uid: number | undefi
     ),
   );
   const enforced = probes.filter((_, nth) => faults[nth] === undefined).map(({ word }) => word);
-  const missing = probes.flatMap(({ word }, nth) => (faults[nth] === undefined ? [] : [[word, faults[nth]]]));
+  const missing = probes.flatMap(({ word }, nth) => {
+    const fault = faults[nth];
+    return fault === undefined ? [] : [[word, withHint(word, fault)]];
+  });
   return {
     ...launcher.capabilities,
     ...(launcher.kind === 'node' ? {} : wayOfLimiting(launcher, enforced)),
