@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server } from 'node:net';
-import { tmpdir } from 'node:os';
+import { release, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { buildSync } from 'esbuild';
@@ -48,6 +48,10 @@ function isWritable(path: string): boolean {
 const MEBI = 1024 * 1024;
 const SOMEBODY = 64_321;
 const users = isRoot ? (['root', 'an ordinary user'] as const) : (['an ordinary user'] as const);
+
+const [major, minor] = release().split('.').map(Number) as [number, number];
+/** Before Linux 5.19 Landlock keeps the folders of a job apart: what moves is copied, and a link cannot be made. */
+const landlockLinks = major > 5 || (major === 5 && minor >= 19);
 
 const hasCompiler = ['cc', 'gcc', 'clang'].some((name) => spawnSync(name, ['--version']).status === 0);
 if (!hasCompiler)
@@ -304,6 +308,16 @@ describe.each(users)('to a worker of %s', (user) => {
         expect(out).toBe('done\n');
         expect(others.filter((at) => existsSync(join(home, at, 'made')))).toEqual([]);
         expect(existsSync(join(order.directory, 'made'))).toBe(true);
+      }),
+    );
+
+    it(
+      'links and moves files from one of its folders to another',
+      level(isolation, async () => {
+        const script = 'mkdir a b && : > a/f && ln a/f b/linked && echo linked; mv a/f b/moved && echo moved';
+        const { out } = await runJob(shell(script, limits));
+        const copies = isolation === 'process' && !landlockLinks;
+        expect(out).toBe(copies ? 'moved\n' : 'linked\nmoved\n');
       }),
     );
 
