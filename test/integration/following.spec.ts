@@ -115,10 +115,14 @@ describe.each(Object.keys(BROKERS))('over %s a job that is followed', (broker) =
 
   it('is followed from one attempt to the next', async () => {
     const id = await submit({
-      ...sh('echo attempt $LABHAND_ATTEMPT; [ $LABHAND_ATTEMPT = 2 ]'),
+      ...sh(`echo attempt $LABHAND_ATTEMPT; [ $LABHAND_ATTEMPT = 2 ] && exit; ${until('first')} exit 1`),
       retry: { tries: 2, backoff: 0 },
     });
-    const events = await (await follow(id)).rest();
+    const source = await follow(id);
+    // Who comes later begins with the second attempt.
+    const seen = await source.until(isText('attempt 1'));
+    say('first');
+    const events = [...seen, ...(await source.rest())];
     expect(events.map(({ event }) => event)).toEqual(['attempt', 'stdout', 'attempt', 'stdout', 'end']);
     expect(events[2]!.data).toMatchObject({ attempt: 2 });
     expect(bytesOf(events, 'stdout').toString()).toBe('attempt 1\nattempt 2\n');
