@@ -3,23 +3,22 @@ import type { Requirement } from '#shared/job/requirements.js';
 
 /** Ubuntu's, from 24.04 on. With 1, programs without a profile of their own get user namespaces without rights. */
 const SWITCH = '/proc/sys/kernel/apparmor_restrict_unprivileged_userns';
+const OWN_PROFILE = '/proc/self/attr/apparmor/current';
 
-/**
- * Why the host does not enforce something, and where to read on if AppArmor takes the rights in user namespaces: the
- * namespaces are made then, and what comes next in them is refused.
- */
-export function withHint(word: Requirement, fault: string, restricted = isRestricted()): string {
-  const isMade = word === 'isolation:namespaces' && !fault.includes('(clone)');
-  if (!restricted || !isMade) return fault;
+/** Why the host does not enforce something, and where that may be AppArmor's doing, what the worker lacks. */
+export function withHint(word: Requirement, fault: string, lacksProfile = doesLackProfile()): string {
+  // Namespaces without rights can be made: it is what comes next in them that is refused.
+  if (word !== 'isolation:namespaces' || fault.includes('(clone)') || !lacksProfile) return fault;
   return (
     `${fault}; AppArmor gives programs without a profile user namespaces without rights on this host ` +
     `(kernel.apparmor_restrict_unprivileged_userns): deploy/labhand-worker.apparmor is one for workers`
   );
 }
 
-function isRestricted(): boolean {
+/** In a container with Docker's own profile it is that which refuses. */
+function doesLackProfile(): boolean {
   try {
-    return readFileSync(SWITCH, 'utf8').trim() === '1';
+    return [SWITCH, OWN_PROFILE].map((path) => readFileSync(path, 'utf8').trim()).join() === '1,unconfined';
   } catch {
     return false;
   }
